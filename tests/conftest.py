@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from workers.errors import Failed
+from workers.local_kafka import LocalKafka
 
 HOUSE = Path(__file__).parents[1]
 
@@ -19,3 +25,25 @@ def shared_data() -> Path:
             "real packets and light curves are not beside this clone (NIGHTJAR_SHARED_DATA)"
         )
     return folder
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    """One real Kafka for all tests of this run; each test keeps to its `namespace`.
+
+    A test that stops or kills Kafka starts one of its own.
+    """
+    local = LocalKafka(tmp_path_factory.mktemp("kafka") / "data")
+    try:
+        local.start()
+    except Failed as error:
+        pytest.fail(f"no Kafka for the tests: {error}", pytrace=False)
+    yield local
+    local.stop()
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> str:
+    """A name for topics and groups that no other test has."""
+    test = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40]
+    return f"{test}-{uuid.uuid4().hex[:8]}"
