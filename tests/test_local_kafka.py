@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from workers import java, local_kafka
+from workers import java, kafka_files
 from workers.errors import Failed
 from workers.local_kafka import LocalKafka
 from workers.ports import HOST, free_port, lock_owner, port_owner
@@ -220,6 +220,6 @@ def test_jars_are_held_to_their_pins(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_ids_are_such_as_kafka_takes() -> None:
-    ids = {local_kafka.kafka_id() for _ in range(200)}
+    ids = {kafka_files.kafka_id() for _ in range(200)}
     assert len(ids) == 200
     assert all(len(i) == 22 and not i.startswith("-") for i in ids)

@@ -1,32 +1,27 @@
 """A real Apache Kafka on loopback, from Python packages alone: no Java on the machine is used.
 
-What a start needs is made once (`prepare`): the jars, an empty folder's first checkpoint, and a
-cache of loaded classes that takes a start from about 2 s to 0.7 s.
+What a start needs is made once (`workers.kafka_files.prepare`): the jars, the marks of a formatted
+folder, and a cache of loaded classes that halves the time to a ready broker.
 """
 
 from __future__ import annotations
 
-import base64
-import fcntl
 import itertools
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
-from workers import java
+from workers import java, kafka_files
 from workers.errors import Failed
 from workers.ports import (
     HOST,
+    answers,
     describe_process,
     free_port,
     lock_owner,
@@ -34,37 +29,6 @@ from workers.ports import (
     port_owner,
 )
 
-CHECKPOINT = "bootstrap.checkpoint"
-Mode = Literal["test", "measure"]
-#: `test` starts in little memory and compiles little; `measure` is what a figure is taken with:
-#: C1 with the serial collector costs 4-29 % of the rate and up to twice the CPU per message.
-FLAGS: Mapping[Mode, tuple[str, ...]] = {
-    "test": ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
-    "measure": ("-Xmx1g",),
-}
-#: One node holds everything once. The cleaner stays on: at 10-20 commits a second the offsets and
-#: transaction topics would grow without end. 1 partition instead of 50 for those topics: the
-#: coordinators load in a tenth of the time.
-SETTINGS = {
-    "process.roles": "broker,controller",
-    "node.id": "1",
-    "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-    "offsets.topic.num.partitions": "1",
-    "offsets.topic.replication.factor": "1",
-    "transaction.state.log.num.partitions": "1",
-    "transaction.state.log.replication.factor": "1",
-    "transaction.state.log.min.isr": "1",
-    "share.coordinator.state.topic.num.partitions": "1",
-    "share.coordinator.state.topic.replication.factor": "1",
-    "share.coordinator.state.topic.min.isr": "1",
-    "group.initial.rebalance.delay.ms": "0",
-    "auto.create.topics.enable": "false",
-    "message.max.bytes": str(16 << 20),
-    "replica.fetch.max.bytes": str(16 << 20),
-    "log.cleaner.enable": "true",
-    "log.cleaner.dedupe.buffer.size": str(16 << 20),
-}
 #: Ends the broker when the pipe on its standard input closes, that is, when the process that holds
 #: the other end is gone, however it went. Not PR_SET_PDEATHSIG: that follows the *thread* that
 #: started the child, and needs code between fork and exec in a process full of threads.
@@ -93,11 +57,9 @@ class LocalKafka:
     port
         0 takes a free one.
     mode
-        `test` or `measure`, see `FLAGS`.
+        `test` or `measure`, see `workers.java.FLAGS`.
     settings
         Broker settings over `SETTINGS`.
-    home, flags
-        Where `prepare` put its things, and more flags for Java: for `prepare` itself.
 
     The broker has a session of its own, so that Ctrl-C in the terminal does not reach it before
     the workers are done, and ends with the process that started it (not with one that was forked
@@ -108,17 +70,13 @@ class LocalKafka:
         self,
         data_dir: Path,
         port: int = 0,
-        mode: Mode = "test",
+        mode: java.Mode = "test",
         settings: Mapping[str, str] | None = None,
-        home: Path | None = None,
-        flags: tuple[str, ...] = (),
     ) -> None:
         self.data_dir = Path(data_dir).absolute()
         self.port = port
-        self.mode: Mode = mode
+        self.mode: java.Mode = mode
         self.settings = dict(settings or {})
-        self.home = home
-        self.flags = flags
         self.log_path = self.data_dir / "kafka.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._watch: subprocess.Popen[bytes] | None = None
@@ -137,10 +95,10 @@ class LocalKafka:
         Failed
             The port or the data folder is in use, or the broker stopped or did not answer in time.
         """
-        home = self.home or prepare()
+        home = kafka_files.prepare()
         self._claim()
-        properties = self._format(home)
-        command = java.java_command(home, (*FLAGS[self.mode], *self.flags))
+        properties = kafka_files.format_folder(self.data_dir, home, self.port, self.settings)
+        command = java.java_command(home, java.FLAGS[self.mode])
         with self.log_path.open("ab") as log:
             self._log_start = log.tell()
             self.process = subprocess.Popen(
@@ -225,22 +183,6 @@ class LocalKafka:
             msg = f"port {self.port} on {HOST} {who}; stop that process, or choose another port"
             raise Failed(msg)
 
-    def _format(self, home: Path) -> Path:
-        """Write what StorageTool would (a JVM of its own, 0.7-1.3 s), and the settings.
-
-        `bootstrap.checkpoint` holds the feature levels: without it KIP-848 groups fail.
-        """
-        meta = self.data_dir / "meta.properties"
-        if not meta.exists():
-            checkpoint = (home / CHECKPOINT).read_bytes()
-            (self.data_dir / CHECKPOINT).write_bytes(checkpoint)
-            meta.write_text(
-                f"version=1\ncluster.id={kafka_id()}\nnode.id=1\ndirectory.id={kafka_id()}\n"
-            )
-        properties = self.data_dir / "server.properties"
-        write_properties(properties, self.data_dir, self.port, self.settings)
-        return properties
-
     def _wait_ready(self, deadline: float) -> None:
         """Return once the broker answers a metadata request: then it takes work."""
         from confluent_kafka import KafkaException
@@ -253,11 +195,9 @@ class LocalKafka:
                 msg = f"Kafka stopped at start; {last_words(self.log_path, self._log_start)}"
                 raise Failed(msg)
             if admin is None:
-                with socket.socket() as probe:
-                    probe.settimeout(1.0)
-                    if probe.connect_ex((HOST, self.port)) != 0:
-                        time.sleep(0.01)
-                        continue
+                if not answers(self.port):
+                    time.sleep(0.01)
+                    continue
                 admin = AdminClient(
                     {"bootstrap.servers": self.bootstrap, "reconnect.backoff.ms": "20"}
                     | {"log_level": "0"}
@@ -267,32 +207,9 @@ class LocalKafka:
                     return
             except KafkaException:
                 continue
-        msg = f"Kafka did not answer on {self.bootstrap} in time; {last_words(self.log_path, self._log_start)}"
+        words = last_words(self.log_path, self._log_start)
+        msg = f"Kafka did not answer on {self.bootstrap} in time; {words}"
         raise Failed(msg)
-
-
-def write_properties(
-    path: Path, data_dir: Path, port: int, settings: Mapping[str, str] | None = None
-) -> None:
-    """Write server.properties. The controller's port may change from start to start, as the
-    quorum is given here (`controller.quorum.voters`) and not kept in the metadata."""
-    controller = free_port()
-    lines = SETTINGS | {
-        "log.dirs": str(data_dir),
-        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
-        "controller.quorum.voters": f"1@{HOST}:{controller}",
-        **(settings or {}),
-    }
-    path.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
-
-
-def kafka_id() -> str:
-    """A random id as Kafka writes it: 16 bytes in base64url without padding, no leading dash."""
-    while True:
-        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        if not text.startswith("-"):
-            return text
 
 
 def last_words(log_path: Path, start: int = 0, lines: int = 3) -> str:
@@ -305,65 +222,3 @@ def last_words(log_path: Path, start: int = 0, lines: int = 3) -> str:
         if not trace.match(line) and (" ERROR " in line or " ERROR " in before)
     ]
     return "\n  ".join([f"the whole log is {log_path}", *(telling or text)[-lines:]])
-
-
-def prepare() -> Path:
-    """Make what every start needs, where it is not there: 45 MB of jars and 15-60 s, once.
-
-    Returns
-    -------
-    Path
-        The folder that holds it, beside the interpreter.
-
-    Raises
-    ------
-    Failed
-        No network on the first use, or a jar is not the pinned one.
-    """
-    home = java.home()
-    ready = home / "ready"
-    if ready.exists():
-        return home
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"Kafka's jars have no place: {home} cannot be made ({error.strerror})"
-        raise Failed(msg) from None
-    with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two first starts at once: the second finds it made
-        if not ready.exists():
-            java.fetch(home / "jars")
-            make_checkpoint(home)
-            make_aot_cache(home)
-            ready.touch()
-    return home
-
-
-def make_checkpoint(home: Path) -> None:
-    """Keep what Kafka's own StorageTool writes into an empty folder: the feature levels."""
-    with tempfile.TemporaryDirectory() as name:
-        data, properties = Path(name) / "data", Path(name) / "server.properties"
-        write_properties(properties, data, port=9092)
-        command = java.java_command(home, ("-XX:TieredStopAtLevel=1",))
-        command += ["kafka.tools.StorageTool", "format", "-t", kafka_id(), "-c", str(properties)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=java.java_environment()
-        )
-        if done.returncode != 0:
-            msg = f"Kafka's StorageTool failed: {(done.stderr or done.stdout).strip()[-400:]}"
-            raise Failed(msg)
-        shutil.copy(data / CHECKPOINT, home / CHECKPOINT)
-
-
-def make_aot_cache(home: Path) -> None:
-    """Run a broker once, so that Java keeps its classes loaded and linked (JEP 514, 64 MB)."""
-    fresh = home / f"{java.AOT_CACHE}.new"
-    with tempfile.TemporaryDirectory() as name:
-        kafka = LocalKafka(
-            Path(name) / "data", home=home, flags=(f"-XX:AOTCacheOutput={fresh}",)
-        ).start()
-        kafka.stop(timeout_s=120.0)  # the cache is written at the exit: 5-6 s
-        if not fresh.exists():
-            msg = f"Java wrote no AOT cache; {last_words(kafka.log_path)}"
-            raise Failed(msg)
-    fresh.rename(home / java.AOT_CACHE)

@@ -18,6 +18,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def answers(port: int) -> bool:
+    """Whether a server on loopback takes connections there."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((HOST, port)) == 0
+
+
 def port_is_free(port: int) -> bool:
     """Whether a server could listen there; connections of a closed one do not count."""
     with socket.socket() as probe:
