@@ -1,0 +1,182 @@
+"""What a survey's file must say, and the arithmetic that the surveys share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from broker.avro import Rows, Table
+from broker.records import ALERTED, BANDS, POINT, SOLAR_SYSTEM
+
+#: TAI - UTC in seconds from each MJD (UTC) on: IERS Bulletin C. The next leap second goes here.
+LEAP_SECONDS = np.array(
+    [
+        (41317, 10), (41499, 11), (41683, 12), (42048, 13), (42413, 14), (42778, 15), (43144, 16),
+        (43509, 17), (43874, 18), (44239, 19), (44786, 20), (45151, 21), (45516, 22), (46247, 23),
+        (47161, 24), (47892, 25), (48257, 26), (48804, 27), (49169, 28), (49534, 29), (50083, 30),
+        (50630, 31), (51179, 32), (53736, 33), (54832, 34), (56109, 35), (57204, 36), (57754, 37),
+    ],
+    np.float64,
+)  # fmt: skip
+#: Why a survey takes no alert out of a record that Avro could read; 0 is a good one.
+GOOD, MISSING_FIELD, NOT_PUBLIC, BAD_TIME = range(4)
+#: Days that a time may have: microdays of any of them fit an int64, whatever a broken row says.
+MJD_LIMIT = 1e12
+UNKNOWN_BAND = BANDS.index("unknown")
+DAY_MS = 86_400_000
+UNIX_MJD = 40587
+
+#: POINT without the name of its padding, which Numba does not know; the same 64 bytes.
+_COLUMNS = [name for name in POINT.names or () if POINT[name].kind != "V"]
+KERNEL_POINT = np.dtype(
+    {
+        "names": _COLUMNS,
+        "formats": [POINT[name] for name in _COLUMNS],
+        "offsets": [POINT.fields[name][1] for name in _COLUMNS],  # type: ignore[index]
+        "itemsize": POINT.itemsize,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """A batch of records of one writer schema, read.
+
+    ``alerts`` (n,) ALERT without origin and clocks; ``points`` (m,) POINT; ``first`` (n + 1,);
+    ``fault`` (n,) u1 is GOOD, or why this record is no alert (then it has no points).
+    """
+
+    alerts: NDArray[np.void]
+    points: NDArray[np.void]
+    first: NDArray[np.int64]
+    fault: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Where one survey keeps what we need, and how its rows become alerts and points.
+
+    Attributes
+    ----------
+    name
+        One of broker.records.SURVEYS.
+    tables
+        What to read of its packets (see broker.avro.Table); the top table "" has the field
+        ``alert`` (ALERT).
+    needs
+        For each table the fields that a schema must have if it has that table at all: without them
+        its rows would be lost unseen.
+    read
+        ``read(rows, public_only) -> Alerts``.
+    """
+
+    name: str
+    tables: Mapping[str, Table]
+    needs: Mapping[str, tuple[str, ...]]
+    read: Callable[[Rows, bool], Alerts]
+
+
+def one_row(dtype: np.dtype[Any], **values: Any) -> np.void:
+    """A row of NaN, 0 and b"", but for `values`: the defaults of a Table."""
+    row = Table(dtype, {}).default_row()
+    for name, value in values.items():
+        row[name] = value
+    return row[0]  # type: ignore[no-any-return]
+
+
+def no_identity(alerts: NDArray[np.void]) -> NDArray[np.uint8]:
+    """(n,) MISSING_FIELD where an alert has no object or no id, else GOOD."""
+    nameless = (alerts["object"] == b"") | (alerts["alert_id"] == 0)
+    return np.where(nameless, MISSING_FIELD, GOOD).astype(np.uint8)
+
+
+def finish(
+    alerts: NDArray[np.void],
+    points: NDArray[np.void],
+    count: NDArray[np.int64],
+    fault: NDArray[np.uint8],
+) -> Alerts:
+    """Alerts out of what a survey's kernel filled: `count` points each, an alert's own first.
+
+    From its own point an alert has its time and band, and that point the bits of the alert.
+    """
+    first = np.zeros(len(alerts) + 1, np.int64)
+    np.cumsum(count, out=first[1:])
+    points = points[: first[-1]]
+    good = fault == GOOD
+    own = first[:-1][good]
+    alerts["mjd_tai"][good] = points["mjd_tai"][own]
+    alerts["band"][good] = points["band"][own]
+    solar = alerts["solar_system"][good] != 0
+    points["flags"][own] |= np.where(solar, ALERTED | SOLAR_SYSTEM, ALERTED).astype(np.int32)
+    return Alerts(alerts, points.view(POINT), first, fault)
+
+
+@njit(cache=True, nogil=True)
+def tai(mjd_utc: float) -> float:
+    """MJD in TAI of an MJD in UTC, by the table of leap seconds (10 s before it begins)."""
+    seconds = 10.0
+    for i in range(len(LEAP_SECONDS) - 1, -1, -1):
+        if mjd_utc >= LEAP_SECONDS[i, 0]:
+            seconds = LEAP_SECONDS[i, 1]
+            break
+    return mjd_utc + seconds / 86400
+
+
+def unix_ms(mjd_tai: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(n,) Unix time in ms of times in MJD (TAI); 0 for those that have none."""
+    ends = LEAP_SECONDS[:, 0] + LEAP_SECONDS[:, 1] / 86400
+    leap = LEAP_SECONDS[:, 1][np.maximum(np.searchsorted(ends, mjd_tai, "right") - 1, 0)]
+    ms = (mjd_tai - leap / 86400 - UNIX_MJD) * DAY_MS
+    return np.where(np.abs(ms) < 2.0**62, np.rint(ms), 0).astype(np.int64)
+
+
+@njit(cache=True, nogil=True)
+def good_time(mjd: float) -> bool:
+    """Whether a row has a time: sentinels, NaN and wild values are none."""
+    return 0 < mjd < MJD_LIMIT
+
+
+@njit(cache=True, nogil=True)
+def band_number(letter: int, behind: int) -> int:
+    """Index in BANDS of a band named by one letter; `behind` is the byte after it."""
+    if behind == 0:
+        for i, known in enumerate(b"ugrizy"):
+            if letter == known:
+                return i
+        if letter == 89:  # Y, as ELAsTiCC spells it
+            return 5
+    return UNKNOWN_BAND
+
+
+@njit(cache=True, nogil=True)
+def finite(x: float) -> float:
+    """The number if float32 can hold it, else NaN."""
+    return x if abs(x) < 3e38 else np.nan
+
+
+@njit(cache=True, nogil=True)
+def ab_flux(magnitude: float, zero_point: float) -> float:
+    """Flux of a magnitude, in nJy if the zero point is 31.4 (AB: Oke and Gunn 1983)."""
+    return 10.0 ** (0.4 * (zero_point - magnitude))
+
+
+@njit(cache=True, nogil=True)
+def blank(point: Any) -> None:
+    """Set a point to nothing known."""
+    point.id = 0
+    point.mjd_tai = np.nan
+    point.exposure = 0
+    point.processed_mjd_tai = np.nan
+    point.flux_njy = np.nan
+    point.flux_err_njy = np.nan
+    point.total_flux_njy = np.nan
+    point.total_flux_err_njy = np.nan
+    point.reliability = np.nan
+    point.flags = 0
+    point.exposure_part = 0
