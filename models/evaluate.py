@@ -1,0 +1,100 @@
+"""How well a network does on objects that it never saw, by number of points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker.grids import GRIDS
+from models import catalogue, forward
+from models.cards import Card
+from models.catalogue import Catalogue
+
+#: Lengths of curves at which accuracy is quoted.
+LENGTHS = (5, 10, 20, 50, 100)
+BINS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How well probabilities name objects.
+
+    ``points`` is the length that the curves were cut to (0: not cut), ``nightly`` whether they had
+    one point a night. Shares are of 1: accuracy; recall averaged over the classes; expected
+    calibration error of the top probability, in 15 equal bins.
+    """
+
+    points: int
+    nightly: bool
+    objects: int
+    accuracy: float
+    balanced: float
+    ece: float
+
+
+def score(
+    probabilities: NDArray[np.float32],
+    label: NDArray[np.int64],
+    points: int = 0,
+    nightly: bool = False,
+) -> Score:
+    """Compare probabilities (object, class) with true classes (object,)."""
+    named = probabilities.argmax(axis=1)
+    top = probabilities.max(axis=1)
+    right = named == label
+    recalls = [right[label == c].mean() for c in np.unique(label)]
+    which = np.minimum((top * BINS).astype(np.int64), BINS - 1)
+    gap = np.bincount(which, top - right, BINS)
+    return Score(
+        points=points,
+        nightly=nightly,
+        objects=len(label),
+        accuracy=float(right.mean()),
+        balanced=float(np.mean(recalls)),
+        ece=float(np.abs(gap).sum() / len(label)),
+    )
+
+
+def predict(
+    network: forward.Forward,
+    curves: Catalogue,
+    objects: NDArray[np.int64],
+    n: NDArray[np.int64],
+    grid: str = "fiducial",
+    batch: int = 256,
+) -> NDArray[np.float32]:
+    """Probabilities (object, class) of objects (object,) from the first n (object,) points."""
+    result = []
+    for begin in range(0, len(objects), batch):
+        part = slice(begin, begin + batch)
+        counts = curves.cut(objects[part], n[part]).counts(GRIDS[grid])
+        result.append(np.exp(network(counts, n[part].astype(np.int32))))
+    return np.concatenate(result)
+
+
+def scores(network: forward.Forward, curves: Catalogue, grid: str = "fiducial") -> Iterator[Score]:
+    """Scores on the test objects: whole curves first, then their first points, then one a night."""
+    for nightly, these in ((False, curves), (True, curves.nightly())):
+        for points in (0, *LENGTHS):
+            objects = these.test[these.n[these.test] >= max(points, 2)]
+            if len(objects) < 1000 and len(objects) < len(these.test):
+                continue  # too few curves are that long
+            n = np.minimum(these.n[objects], points or np.iinfo(np.int64).max)
+            probabilities = predict(network, these, objects, n, grid)
+            yield score(probabilities, these.label[objects], points, nightly)
+
+
+def evaluate(card: Card, data: Path, device: str = "auto") -> list[Score]:
+    """Scores of a card's network on the test objects of the catalogue in the folder `data`.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder does not hold the light curves.
+    """
+    network = forward.prepare(card, device, shapes=(256,))
+    return list(scores(network, catalogue.read(data), card.channel.grid))

@@ -1,0 +1,177 @@
+"""From the blocks of images to the rows that a network is fed, and from its answers to objects."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from broker.records import REASONS
+
+TOO_FEW_POINTS = REASONS.index("too_few_points")
+OUT_OF_DOMAIN = REASONS.index("out_of_domain")
+NO_PHOTOMETRY = REASONS.index("no_photometry")
+
+#: A band's weight stops growing here: more points do not make its network more certain.
+MOST_WEIGHT = 50
+
+
+@njit(cache=True, nogil=True)
+def choose(
+    reason: NDArray[np.uint8],
+    inside: NDArray[np.bool_],
+    first_block: NDArray[np.int64],
+    channels: NDArray[np.int64],
+    n: NDArray[np.int32],
+    channel: int,
+    min_points: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which blocks are fed; images that feed none get a reason.
+
+    Parameters
+    ----------
+    reason : (image,) u1
+        Index into REASONS; images with one already are left alone. Changed in place.
+    inside : (image,) bool
+        Whether the image lies in the network's domain.
+    first_block : (image + 1,) i8
+        Blocks of image i are first_block[i]:first_block[i + 1].
+    channels, n : (block,)
+        Channel of each block, and measurements in it.
+    channel : int
+        The channel that the network eats.
+    min_points : int
+        A block with fewer measurements is not fed.
+
+    Returns
+    -------
+    block : (row,) i8
+        Block of each row to feed.
+    first_row : (image + 1,) i8
+        Rows of image i are first_row[i]:first_row[i + 1].
+    """
+    block = np.empty(len(channels), np.int64)
+    first_row = np.zeros(len(reason) + 1, np.int64)
+    row = 0
+    for i in range(len(reason)):
+        if reason[i] == 0:
+            begin = row
+            seen = False
+            for b in range(first_block[i], first_block[i + 1]):
+                if channels[b] == channel and n[b] > 0:
+                    seen = True
+                    if n[b] >= min_points:
+                        block[row] = b
+                        row += 1
+            if not seen:
+                reason[i] = NO_PHOTOMETRY
+            elif not inside[i]:
+                reason[i] = OUT_OF_DOMAIN
+                row = begin
+            elif row == begin:
+                reason[i] = TOO_FEW_POINTS
+        first_row[i + 1] = row
+    return block[:row], first_row
+
+
+@njit(cache=True, nogil=True)
+def scatter(
+    block: NDArray[np.int64],
+    start: NDArray[np.int64],
+    length: NDArray[np.int64],
+    heap: NDArray[np.uint8],
+    counts: NDArray[np.int32],
+) -> int:
+    """Spread sparse counts (see records.BLOCK) over the cells of dense images.
+
+    Parameters
+    ----------
+    block : (row,) i8
+        Block of each row.
+    start, length : (block,) i8
+        Where each block's varints stand in `heap`.
+    heap : (byte,) u1
+    counts : (row or more, cell) i4
+        Filled in place; rows beyond the last block's become zero.
+
+    Returns
+    -------
+    int
+        -1, or the first row whose counts do not fit the grid or end within a number.
+    """
+    counts[:] = 0
+    cells = counts.shape[1]
+    for row in range(len(block)):
+        at = start[block[row]]
+        end = at + length[block[row]]
+        if at < 0 or end > len(heap):
+            return row
+        cell = np.int64(0)
+        while at < end:
+            gap = count = np.int64(0)
+            for half in range(2):
+                value = np.int64(0)
+                shift = 0
+                while True:
+                    if at == end or shift > 28:
+                        return row
+                    byte = np.int64(heap[at])
+                    at += 1
+                    value |= (byte & 0x7F) << shift
+                    shift += 7
+                    if byte < 0x80:
+                        break
+                if half == 0:
+                    gap = value
+                else:
+                    count = value
+            cell += gap
+            if cell >= cells or count > 0x7FFFFFFF:
+                return row
+            counts[row, cell] = count
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def fuse(
+    log_p: NDArray[np.float32],
+    n: NDArray[np.int32],
+    first_row: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """One object's bands become one answer: the mean of log p weighted by min(n, 50).
+
+    Parameters
+    ----------
+    log_p : (row, class) f4
+    n : (row,) i4
+        Measurements behind each row.
+    first_row : (image + 1,) i8
+
+    Returns
+    -------
+    (image, class) f4
+        Probabilities that add to 1; NaN for an image without rows.
+    """
+    classes = log_p.shape[1]
+    images = len(first_row) - 1
+    probabilities = np.full((images, classes), np.nan, np.float32)
+    mean = np.empty(classes, np.float64)
+    for i in range(images):
+        if first_row[i] == first_row[i + 1]:
+            continue
+        mean[:] = 0.0
+        weight = 0.0
+        for row in range(first_row[i], first_row[i + 1]):
+            w = float(min(n[row], MOST_WEIGHT))
+            weight += w
+            for c in range(classes):
+                mean[c] += w * log_p[row, c]
+        mean /= weight
+        mean -= mean.max()
+        total = 0.0
+        for c in range(classes):
+            mean[c] = np.exp(mean[c])
+            total += mean[c]
+        for c in range(classes):
+            probabilities[i, c] = mean[c] / total
+    return probabilities

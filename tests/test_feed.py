@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from broker import sparse
+from broker.records import REASONS
+from models import feed
+
+MINE, OTHER = 7, 8
+
+
+def choose(reason, inside, blocks):
+    """`blocks` are per image lists of (channel, n)."""
+    first = np.concatenate([[0], np.cumsum([len(b) for b in blocks])]).astype(np.int64)
+    flat = [pair for b in blocks for pair in b]
+    channels = np.array([c for c, _ in flat], np.int64)
+    n = np.array([n for _, n in flat], np.int32)
+    reasons = np.array([REASONS.index(r) for r in reason], np.uint8)
+    block, rows = feed.choose(reasons, np.array(inside), first, channels, n, MINE, 5)
+    return [REASONS[r] for r in reasons], block.tolist(), rows.tolist()
+
+
+def test_reasons_come_in_their_order() -> None:
+    good, short = (MINE, 9), (MINE, 4)
+    reasons, block, rows = choose(
+        ["solar_system", "withdrawn", "none", "none", "none", "none", "none", "none"],
+        [True, True, False, False, False, True, True, True],
+        [
+            [good],  # 0
+            [],
+            [],
+            [(OTHER, 9), (MINE, 0)],  # 1, 2
+            [short],  # 3
+            [short, (OTHER, 9), short],  # 4 to 6
+            [short, good, (OTHER, 9), good],  # 7 to 10
+            [good],  # 11
+        ],
+    )
+    assert reasons == [
+        "solar_system",
+        "withdrawn",
+        "no_photometry",
+        "no_photometry",
+        "out_of_domain",
+        "too_few_points",
+        "none",
+        "none",
+    ]
+    assert block == [8, 10, 11]
+    assert rows == [0, 0, 0, 0, 0, 0, 0, 2, 3]
+
+
+def test_an_image_out_of_the_domain_feeds_nothing() -> None:
+    reasons, block, rows = choose(["none", "none"], [False, True], [[(MINE, 9)] * 2, [(MINE, 9)]])
+    assert reasons == ["out_of_domain", "none"]
+    assert block == [2]
+    assert rows == [0, 0, 1]
+
+
+def packed(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    heap = np.zeros(sparse.MOST_BYTES_A_CELL * images.size, np.uint8)
+    ends = [0]
+    for counts in images:
+        ends.append(sparse.pack(counts, heap, ends[-1]))
+    return np.array(ends[:-1]), np.diff(ends), heap[: ends[-1]]
+
+
+def test_scatter_undoes_what_the_curves_stage_packed() -> None:
+    draw = np.random.default_rng(1)
+    images = draw.integers(0, 40_000, (6, 506)).astype(np.int32)
+    images[draw.random(images.shape) < 0.7] = 0
+    images[2] = 0
+    images[3, [0, 505]] = 2**31 - 1
+    start, length, heap = packed(images)
+    dense = np.full((8, 506), 5, np.int32)
+    block = np.array([4, 3, 2, 0])
+    assert feed.scatter(block, start, length, heap, dense) == -1
+    assert np.array_equal(dense[:4], images[block])
+    assert not dense[4:].any()
+
+
+@pytest.mark.parametrize(
+    "heap",
+    [
+        b"\x05",  # a gap without a count
+        b"\x05\x80",  # ends within a number
+        b"\x0a\x01",  # cell 10 of 10
+        b"\x09\x01\x01\x01",  # cell 10 of 10, in two steps
+        b"\x80\x80\x80\x80\x80\x80\x01\x01",  # no int32
+        b"\x00\xff\xff\xff\xff\x0f",  # a count beyond int32
+    ],
+)
+def test_counts_that_do_not_fit_are_found(heap: bytes) -> None:
+    data = np.frombuffer(b"\x00\x01" + heap, np.uint8)
+    start, length = np.array([0, 2]), np.array([2, len(heap)])
+    dense = np.zeros((2, 10), np.int32)
+    assert feed.scatter(np.array([0, 1]), start, length, data, dense) == 1
+
+
+def test_a_span_outside_the_heap_is_found() -> None:
+    dense = np.zeros((1, 10), np.int32)
+    heap = np.zeros(4, np.uint8)
+    for start, length in ((-1, 2), (3, 2)):
+        assert feed.scatter(np.array([0]), np.array([start]), np.array([length]), heap, dense) == 0
+
+
+def test_bands_are_fused_by_the_weighted_mean_of_log_p() -> None:
+    draw = np.random.default_rng(2)
+    p = draw.dirichlet(np.ones(4), 5)
+    log_p = np.log(p).astype(np.float32)
+    n = np.array([10, 200, 50, 7, 9], np.int32)
+    fused = feed.fuse(log_p, n, np.array([0, 3, 3, 4, 5]))
+    weight = np.array([10, 50, 50])
+    first = np.exp((weight[:, None] * log_p[:3]).sum(0) / weight.sum())
+    assert fused.dtype == np.float32
+    assert np.allclose(fused[0], first / first.sum(), rtol=1e-6)
+    assert np.isnan(fused[1]).all()
+    assert np.allclose(fused[2:], p[3:], rtol=1e-5)
+
+
+def test_certain_answers_do_not_underflow() -> None:
+    log_p = np.array([[-2000.0, -1000.0, -1001.0]], np.float32)
+    fused = feed.fuse(log_p, np.array([9], np.int32), np.array([0, 1]))
+    assert np.allclose(fused[0], [0, 0.7310586, 0.2689414])

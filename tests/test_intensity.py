@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from math import floor
+
+import numpy as np
+import torch
+
+from models.intensity import paper
+
+
+def test_it_is_the_papers_formula_in_exact_numbers() -> None:
+    draw = np.random.default_rng(0)
+    n = np.array([2, 3, 5, 235, 4096, 60_000], np.int32)
+    pairs = n.astype(np.int64) * (n - 1) // 2
+    counts = (draw.random((len(n), 50)) * pairs[:, None]).astype(np.int32)
+    counts[:, 0], counts[:, 1], counts[:, 2] = 0, 1, np.minimum(pairs, 2**31 - 1)
+    levels = paper(torch.from_numpy(counts), torch.from_numpy(n))
+    for row, p in enumerate(pairs.tolist()):
+        for c, level in zip(counts[row].tolist(), levels[row].tolist(), strict=True):
+            assert level == floor(Fraction(255 * c, p) + Fraction(99_999, 100_000))
+
+
+def test_one_pair_shows_up_to_7141_points_and_all_pairs_are_white() -> None:
+    n = torch.tensor([7141, 7142])
+    one_and_all = torch.stack([torch.ones(2, dtype=torch.int64), n * (n - 1) // 2], dim=1)
+    assert paper(one_and_all, n).tolist() == [[1, 255], [0, 255]]
+
+
+def test_images_without_pairs_are_black() -> None:
+    assert not paper(torch.zeros((2, 3, 4), dtype=torch.int32), torch.tensor([0, 1])).any()
