@@ -131,6 +131,19 @@ class LocalKafka:
         """SIGKILL, as a failing machine would."""
         self._end(signal.SIGKILL, 30.0)
 
+    def wait(self) -> None:
+        """Stay until the broker ends by itself, which it should not.
+
+        Raises
+        ------
+        Failed
+            It ended.
+        """
+        if self.process is not None:
+            code = self.process.wait()
+            msg = f"Kafka stopped with {code}; {last_words(self.log_path, self._log_start)}"
+            raise Failed(msg)
+
     def __enter__(self) -> Self:
         return self.start()
 

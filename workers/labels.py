@@ -1,0 +1,104 @@
+"""The labels topic read as anybody may read it: committed records of all partitions, no group."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import fastavro
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, KafkaException, TopicPartition
+
+from workers.errors import Failed
+from workers.kafka import admin, consumer, patiently
+from workers.settings import Settings
+
+Label = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which labels are asked for; None is any.
+
+    `name` is the likeliest class, which must reach `min_probability`.
+    """
+
+    name: str | None = None
+    min_probability: float = 0.0
+    survey: str | None = None
+
+    def __call__(self, label: Label) -> bool:
+        name, probability = best(label)
+        return (
+            (self.name is None or name == self.name)
+            and probability >= self.min_probability
+            and (self.survey is None or label["survey"] == self.survey)
+        )
+
+
+def best(label: Label) -> tuple[str | None, float]:
+    """The likeliest class and its probability; (None, 0) where the alert has no name."""
+    likeliest = max(label["classes"], key=lambda c: c["probability"], default=None)
+    if likeliest is None:
+        return None, 0.0
+    return likeliest["name"], likeliest["probability"]
+
+
+def read_labels(
+    settings: Settings,
+    wanted: Wanted = Wanted(),
+    follow: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Label]:
+    """Yield the labels of a namespace, in order within each object.
+
+    Parameters
+    ----------
+    follow
+        Begin at the end and go on (waiting for the topic where it is not there yet), instead of
+        from the beginning to the end of now.
+    stop
+        Asked a few times a second; true ends it.
+
+    Raises
+    ------
+    Failed
+        The topic is not there, and it is not followed.
+    """
+    client = settings.kafka.client()
+    topic = f"{settings.namespace}.labels"
+    reader = consumer(client, **{"enable.partition.eof": not follow})
+    try:
+        count = patiently("Kafka", lambda: _partitions(client, topic, follow), stop)
+        if count is None:
+            msg = (
+                f"there is no topic {topic} at {settings.kafka.bootstrap_servers}: nothing was "
+                "labelled in this --namespace yet; --follow waits for it"
+            )
+            raise Failed(msg)
+        start = OFFSET_END if follow else OFFSET_BEGINNING
+        reader.assign([TopicPartition(topic, p, start) for p in range(count)])
+        open_partitions = set(range(count))
+        while open_partitions and not stop():
+            for message in reader.consume(500, 0.2):
+                error = message.error()
+                if error is None:
+                    for label in fastavro.reader(io.BytesIO(message.value())):
+                        if wanted(label):
+                            yield label
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    open_partitions.discard(message.partition())
+                elif error.fatal() or not error.retriable():
+                    raise KafkaException(error)
+    finally:
+        reader.close()
+
+
+def _partitions(client: dict[str, Any], topic: str, wait: bool) -> int | None:
+    found = admin(client).list_topics(topic, timeout=5).topics[topic]
+    if found.error is None:
+        return len(found.partitions)
+    if wait or found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+        raise KafkaException(found.error)
+    return None

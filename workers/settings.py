@@ -1,0 +1,286 @@
+"""Every setting, once: a flag, an environment variable NIGHTJAR_... and a TOML key each."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from workers.errors import Misused
+from workers.ports import HOST
+
+PREFIX = "NIGHTJAR_"
+#: Read when no other file is named and it is there.
+FILE = "nightjar.toml"
+#: Variables of ours that are no settings: the file's name, a worker's tie to its parent, tests.
+NOT_SETTINGS = {f"{PREFIX}CONFIG", f"{PREFIX}CREW", f"{PREFIX}SHARED_DATA"}
+#: What Kubernetes sets in every pod for a service called nightjar or nightjar-something.
+SERVICE_LINK = re.compile(r"_(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)$")
+
+Positive = Annotated[int, Parameter(validator=Number(gte=1))]
+Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
+#: Given by repeating the flag; in an environment variable, parted by commas.
+Words = Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class Kafka:
+    bootstrap_servers: str = ""
+    """Our cluster, host:port,host:port; empty: the local Kafka."""
+    security: Words = ()
+    """librdkafka properties, each name=value, e.g. security.protocol=SASL_SSL; in TOML a table."""
+    replication: Positive = 1
+    """Copies of each new topic; 3 on a cluster of three brokers or more."""
+
+    def client(self) -> dict[str, Any]:
+        """What every client of our cluster is made with."""
+        return _client(self.bootstrap_servers, self.security, "kafka.security")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    bootstrap_servers: str = ""
+    """The survey's cluster, only read from; empty: ours."""
+    security: Words = ()
+    """librdkafka properties for the survey's cluster, each name=value; in TOML a table."""
+    topics: Words = ()
+    """Topics with packets; `up` makes one called alerts if none is named."""
+    survey: Literal["auto", "ztf", "lsst", "elasticc"] = "auto"
+    """Whose packets they are; auto: each packet's framing tells."""
+    start: Literal["earliest", "latest"] = "earliest"
+    """Where a new namespace begins to read a topic."""
+    public_only: bool = True
+    """Drop rows that are not public (ZTF programid 2 and 3) before any topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classify:
+    model: str = "crts-shallow"
+    """Name of the card of the network."""
+    device: str = "auto"
+    """cpu, cuda, cuda:N, or auto: the GPU where there is one."""
+    max_batch: Positive = 256
+    """Images in one device batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    host: str = HOST
+    """Address that /metrics is served on; 0.0.0.0 for a cluster."""
+    port: Port = 0
+    """0: a free one, said in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    format: Literal["console", "json"] = "console"
+    """Lines for people or JSON lines for machines."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    port: Port = 9092
+    """Port of the local Kafka on loopback; 0: a free one."""
+    data_dir: Path = Path(".nightjar/kafka")
+    """Its data."""
+    mode: Literal["test", "measure"] = "measure"
+    """measure: full speed in 1 GB; test: small and quick to start."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One tree; a leaf's path is its TOML key, its flag and, in capitals, its variable."""
+
+    namespace: str = "nightjar"
+    """First part of our topics' and groups' names; every replay has its own."""
+    partitions: Positive = 4
+    """Partitions of a new namespace; fixed for its life."""
+    commit_ms: Positive = 75
+    """Work pending this long is committed: 50-100 keeps the rate, 20 where latency matters."""
+    state_dir: Path = Path(".nightjar")
+    """Folder of the workers' slots and state."""
+    kafka: Kafka = field(default_factory=Kafka)
+    source: Source = field(default_factory=Source)
+    classify: Classify = field(default_factory=Classify)
+    metrics: Metrics = field(default_factory=Metrics)
+    log: Log = field(default_factory=Log)
+    local_kafka: Local = field(default_factory=Local)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", self.namespace):
+            msg = (
+                f"namespace = {self.namespace!r}: expected letters, digits, dots, dashes and "
+                "underscores (it becomes part of topics' names), at most 100"
+            )
+            raise Misused(msg)
+
+    def source_client(self) -> dict[str, Any]:
+        """What every client of the survey's cluster is made with."""
+        source = self.source
+        if not source.bootstrap_servers:
+            return self.kafka.client()
+        return _client(source.bootstrap_servers, source.security, "source.security")
+
+    def using(self, bootstrap_servers: str) -> Self:
+        """With our cluster at another address."""
+        kafka = dataclasses.replace(self.kafka, bootstrap_servers=bootstrap_servers)
+        return dataclasses.replace(self, kafka=kafka)
+
+    def reading(self, *topics: str) -> Self:
+        """With packets from topics of our own cluster."""
+        source = dataclasses.replace(
+            self.source, bootstrap_servers="", security=(), topics=tuple(topics)
+        )
+        return dataclasses.replace(self, source=source)
+
+    def within(self, state_dir: Path) -> Self:
+        """With the workers' state in another folder."""
+        return dataclasses.replace(self, state_dir=state_dir)
+
+    def environment(
+        self, namespace: str | None = None, topics: Sequence[str] | None = None
+    ) -> dict[str, str]:
+        """Variables that give another process these settings, whatever file it finds; `namespace`
+        and `topics` (of our own cluster) take the place of those here."""
+        settings = dataclasses.replace(self, namespace=namespace or self.namespace)
+        if topics is not None:
+            settings = settings.reading(*topics)
+        return {variable(path): _text(value) for path, value in leaves(settings)}
+
+
+def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Each setting's path and value: ("kafka.bootstrap_servers", "")."""
+    for part in dataclasses.fields(tree):
+        value, name = getattr(tree, part.name), f"{path}{part.name}"
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def variable(path: str) -> str:
+    """The environment variable of a setting.
+
+    >>> variable("kafka.bootstrap_servers")
+    'NIGHTJAR_KAFKA_BOOTSTRAP_SERVERS'
+    """
+    return PREFIX + path.replace(".", "_").upper()
+
+
+def flag(path: str) -> str:
+    """The flag of a setting.
+
+    >>> flag("kafka.bootstrap_servers")
+    '--kafka.bootstrap-servers'
+    """
+    return "--" + path.replace("_", "-")
+
+
+def read_environment(environ: Mapping[str, str] = os.environ) -> dict[str, list[str]]:
+    """Settings by path that the environment gives.
+
+    Raises
+    ------
+    Misused
+        A variable with our prefix that is no setting.
+    """
+    defaults = {variable(path): (path, value) for path, value in leaves(Settings())}
+    given = {}
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name in NOT_SETTINGS:
+            continue
+        if name in defaults:
+            path, default = defaults[name]
+            given[path] = _words(environ[name]) if isinstance(default, tuple) else [environ[name]]
+        elif not SERVICE_LINK.search(name):
+            raise Misused(_unknown("environment variable", name, list(defaults)))
+    return given
+
+
+def read_file(path: Path) -> dict[str, list[str]]:
+    """Settings by path that a TOML file gives.
+
+    Raises
+    ------
+    Misused
+        It cannot be read, or has a key that is no setting or holds the wrong kind of value.
+    """
+    try:
+        tree = tomllib.loads(path.read_text())
+    except OSError as error:
+        msg = f"the settings file {path} cannot be read: {error.strerror}"
+        raise Misused(msg) from None
+    except ValueError as error:
+        msg = f"the settings file {path} is not TOML: {error}"
+        raise Misused(msg) from None
+    defaults = dict(leaves(Settings()))
+    given: dict[str, list[str]] = {}
+
+    def walk(table: Mapping[str, Any], prefix: str) -> None:
+        for key, value in table.items():
+            name = f"{prefix}{key}"
+            many = isinstance(defaults.get(name), tuple)
+            if isinstance(value, dict) and any(d.startswith(f"{name}.") for d in defaults):
+                walk(value, f"{name}.")
+            elif name not in defaults:
+                raise Misused(_unknown(f"setting in {path}", name, list(defaults)))
+            elif isinstance(value, dict) and many:
+                given[name] = [f"{k}={_text(v)}" for k, v in _flat(value)]
+            elif isinstance(value, list) == many and not isinstance(value, dict):
+                given[name] = [_text(v) for v in (value if many else [value])]
+            else:
+                expected = "a list of strings" if many else f"one value, e.g. {defaults[name]!r}"
+                msg = f"{name} = {value!r} in {path}: expected {expected}"
+                raise Misused(msg)
+
+    walk(tree, "")
+    return given
+
+
+def _words(text: str) -> list[str]:
+    """Parted by commas; a password may hold one, but not right before another `name=`."""
+    return re.split(r",(?=[a-z.]+=)" if "=" in text else ",", text) if text else []
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """`security.protocol = "SSL"` in TOML is a table in a table: back to the dotted name."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _client(servers: str, security: tuple[str, ...], path: str) -> dict[str, Any]:
+    properties: dict[str, Any] = {"bootstrap.servers": servers}
+    for text in security:
+        name, found, value = text.partition("=")
+        if not found:
+            msg = f"{path} = {text!r}: expected name=value, e.g. security.protocol=SASL_SSL"
+            raise Misused(msg)
+        properties[name.strip()] = value.strip()
+    return properties
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _unknown(what: str, name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
+    return f"no such {what}: {name}; {hint}"
