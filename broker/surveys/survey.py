@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,7 @@ MJD_LIMIT = 1e12
 UNKNOWN_BAND = BANDS.index("unknown")
 DAY_MS = 86_400_000
 UNIX_MJD = 40587
+LN_10 = math.log(10)
 
 #: POINT without the name of its padding, which Numba does not know; the same 64 bytes.
 _COLUMNS = [name for name in POINT.names or () if POINT[name].kind != "V"]
@@ -163,7 +165,7 @@ def finite(x: float) -> float:
 @njit(cache=True, nogil=True)
 def ab_flux(magnitude: float, zero_point: float) -> float:
     """Flux of a magnitude, in nJy if the zero point is 31.4 (AB: Oke and Gunn 1983)."""
-    return 10.0 ** (0.4 * (zero_point - magnitude))
+    return math.exp(LN_10 * 0.4 * (zero_point - magnitude))  # a power takes four times as long
 
 
 @njit(cache=True, nogil=True)

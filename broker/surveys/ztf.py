@@ -6,6 +6,7 @@ Masci et al. 2019 (PASP 131, 018003), and Patterson et al. 2019 (PASP 131, 01800
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from broker.surveys.survey import (
     BAD_TIME,
     GOOD,
     KERNEL_POINT,
+    LN_10,
     NOT_PUBLIC,
     UNKNOWN_BAND,
     Alerts,
@@ -43,7 +45,7 @@ SAME_SOURCE_ARCSEC = 1.4 * 1.01
 SOLAR_SYSTEM_ARCSEC = 5.0
 SENTINEL = -99.0  #: -99, -999, -99999: at or below, a number is none
 NO_FLUX = -99999.0  #: of forced photometry, where -999 may well be a flux
-ERROR_OF_MAGNITUDE = 0.4 * np.log(10)  #: relative error of a flux per magnitude
+ERROR_OF_MAGNITUDE = 0.4 * LN_10  #: relative error of a flux per magnitude
 
 SOURCE = np.dtype(
     [
@@ -95,7 +97,7 @@ def _total(point: Any, magnr: float, sigmagnr: float) -> None:
     point.total_flux_njy = finite(reference + point.flux_njy)
     if sigmagnr >= 0:
         error = reference * ERROR_OF_MAGNITUDE * sigmagnr
-        point.total_flux_err_njy = finite(np.hypot(error, point.flux_err_njy))
+        point.total_flux_err_njy = finite(math.sqrt(error * error + point.flux_err_njy * point.flux_err_njy))
 
 
 @njit(cache=True, nogil=True)
