@@ -1,0 +1,59 @@
+"""Topics as a stranger reads and writes them: plain confluent-kafka and fastavro."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import fastavro
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+
+def publish(bootstrap: str, topic: str, values: list[bytes], partitions: int = 3) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    if topic not in admin.list_topics(timeout=10).topics:
+        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(20)
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
+    for number, value in enumerate(values):
+        producer.produce(topic, value, partition=number % partitions)
+        producer.poll(0)
+    assert producer.flush(30) == 0
+
+
+def read_topic(bootstrap: str, topic: str) -> dict[int, list[tuple[bytes, bytes]]]:
+    """Key and value of each committed record by partition: plain confluent-kafka."""
+    reader = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "reader",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+        }
+    )
+    try:
+        metadata = reader.list_topics(topic, timeout=10).topics[topic]
+        ends = {
+            p: reader.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1]
+            for p in metadata.partitions
+        }
+        reader.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in ends])
+        records: dict[int, list[tuple[bytes, bytes]]] = {p: [] for p in ends}
+        waiting = {p for p, end in ends.items() if end > 0}
+        while waiting:
+            for message in reader.consume(1000, 0.2):
+                assert message.error() is None
+                records[message.partition()].append((message.key(), message.value()))
+            waiting = {
+                p
+                for p in waiting
+                if reader.position([TopicPartition(topic, p)])[0].offset < ends[p]
+            }
+        return records
+    finally:
+        reader.close()
+
+
+def label(value: bytes) -> dict[str, Any]:
+    (record,) = fastavro.reader(io.BytesIO(value))
+    return record

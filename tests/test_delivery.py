@@ -1,0 +1,203 @@
+"""The promise: one label for each alert, in order within its object, whoever is killed and when."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from confluent_kafka.admin import AdminClient
+from streams import label, publish, read_topic
+
+from broker.packets import Shares, Simulation
+from workers.local_kafka import LocalKafka
+
+SPANS = ("decode", "curves", "classify")
+
+
+@pytest.fixture(scope="module")
+def night() -> Simulation:
+    """Some 3,500 packets of a small sky, repeated and corrupt ones among them."""
+    return Simulation(
+        "ztf",
+        60,
+        100,
+        11,
+        cutouts=False,
+        shares=Shares(solar_system=0.02, repeated=0.03, corrupt=0.01),
+    )
+
+
+class Workers:
+    """Real worker processes on a namespace, started again by hand."""
+
+    def __init__(self, kafka: LocalKafka, namespace: str, source: str, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "NIGHTJAR_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
+            "NIGHTJAR_NAMESPACE": namespace,
+            "NIGHTJAR_SOURCE_TOPICS": source,
+            "NIGHTJAR_STATE_DIR": str(folder / "state"),
+        }
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, span: str | None = None) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "workers", "work", span or name],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self, name: str) -> None:
+        self.processes[name].send_signal(signal.SIGKILL)
+        self.processes[name].wait()
+
+    def stop(self) -> dict[str, int]:
+        for process in self.processes.values():
+            process.send_signal(signal.SIGTERM)
+        return {name: process.wait(15) for name, process in self.processes.items()}
+
+    def logs(self) -> str:
+        return "\n".join(
+            f"== {log.name}\n{log.read_text()[-3000:]}" for log in sorted(self.folder.glob("*.log"))
+        )
+
+
+@pytest.fixture
+def workers(kafka: LocalKafka, namespace: str, tmp_path: Path) -> Iterator[Workers]:
+    crew = Workers(kafka, namespace, f"{namespace}-survey", tmp_path)
+    yield crew
+    for process in crew.processes.values():
+        process.kill()
+        process.wait()
+
+
+def expected(simulation: Simulation) -> tuple[set[int], int]:
+    """Ids of the alerts that can be read, and how many packets cannot."""
+    truth = simulation.truth().to_pydict()
+    done = zip(truth["alert_id"], truth["done"], strict=True)
+    readable = {alert for alert, what in done if what != "corrupt"}
+    return readable, truth["done"].count("corrupt")
+
+
+def wait_for_labels(
+    workers: Workers, bootstrap: str, namespace: str, n: int, seconds: float
+) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        if (
+            f"{namespace}.labels"
+            in AdminClient({"bootstrap.servers": bootstrap}).list_topics().topics
+        ):
+            have = sum(map(len, read_topic(bootstrap, f"{namespace}.labels").values()))
+            if have >= n:
+                return
+        else:
+            have = 0
+        for name, process in workers.processes.items():
+            assert process.poll() is None, f"{name} ended\n{workers.logs()}"
+        assert time.monotonic() < deadline, f"{have} of {n} labels\n{workers.logs()}"
+        time.sleep(0.5)
+
+
+def check(bootstrap: str, namespace: str, simulation: Simulation) -> list[dict[str, object]]:
+    """Nothing lost, nothing doubled, in the order of detections within each object."""
+    readable, corrupt = expected(simulation)
+    by_partition = read_topic(bootstrap, f"{namespace}.labels")
+    labels = [label(v) for part in by_partition.values() for _, v in part]
+    ids = [row["alertId"] for row in labels]
+    assert len(ids) == len(set(ids)), "a label is doubled"
+    assert set(ids) == readable
+    dead = [r for part in read_topic(bootstrap, f"{namespace}.dead-letters").values() for r in part]
+    assert len(dead) == corrupt
+    order = defaultdict(list)
+    for part in read_topic(bootstrap, f"{namespace}.detections").values():
+        for key, value in part:
+            order[key].append(value)
+    from broker import wire
+
+    for key, values in order.items():
+        detections, _ = wire.read_detections(values)
+        first_seen = list(dict.fromkeys(detections.alerts["alert_id"].tolist()))
+        answered = [
+            row["alertId"] for row in labels if f"{row['survey']}:{row['object']}".encode() == key
+        ]
+        assert answered == first_seen
+    return labels
+
+
+def test_killed_ten_times_each(
+    kafka: LocalKafka, namespace: str, workers: Workers, night: Simulation
+) -> None:
+    values = [value for value, _, _ in night.packets()]
+    source = f"{namespace}-survey"
+    publish(kafka.bootstrap, source, values[:200])
+    for span in SPANS:
+        workers.start(span)
+    wait_for_labels(workers, kafka.bootstrap, namespace, 100, 60)
+    chance = random.Random(5)
+    kills = list(SPANS) * 10
+    chance.shuffle(kills)
+    pieces = np.array_split(np.arange(200, len(values)), len(kills))
+    for span, piece in zip(kills, pieces, strict=True):
+        publish(kafka.bootstrap, source, [values[i] for i in piece])
+        time.sleep(chance.uniform(0.05, 0.6))
+        workers.kill(span)
+        workers.start(span)
+    wait_for_labels(workers, kafka.bootstrap, namespace, len(expected(night)[0]), 120)
+    labels = check(kafka.bootstrap, namespace, night)
+    assert set(workers.stop().values()) == {0}
+    # a light curve that lived through the kills is the one that a single run builds
+    assert {row["points_hash"] for row in labels} == straight_hashes(kafka.bootstrap, namespace)
+
+
+def straight_hashes(bootstrap: str, namespace: str) -> set[int]:
+    """Hashes that one process computes from the same detections, without Kafka between."""
+    from broker import wire
+    from broker.curves import Curves
+    from broker.store import MemoryStore
+    from models import cards
+
+    hashes: set[int] = set()
+    for part in read_topic(bootstrap, f"{namespace}.detections").values():
+        curves = Curves(cards.find("crts-shallow").inputs, MemoryStore())
+        detections, faults = wire.read_detections([value for _, value in part])
+        assert not faults
+        hashes |= set(curves.add(detections).images.images["points_hash"].tolist())
+    return hashes
+
+
+def test_two_of_a_span_share_the_work(
+    kafka: LocalKafka, namespace: str, workers: Workers, night: Simulation
+) -> None:
+    """A second decode and a second curves worker join in the middle, then one of each is killed
+    for good: its share goes to the other after the session time-out."""
+    values = [value for value, _, _ in night.packets()]
+    source = f"{namespace}-survey"
+    publish(kafka.bootstrap, source, values[:500])
+    for span in SPANS:
+        workers.start(span)
+    wait_for_labels(workers, kafka.bootstrap, namespace, 300, 60)
+    workers.start("curves-2", "curves")
+    workers.start("decode-2", "decode")
+    publish(kafka.bootstrap, source, values[500:2000])
+    time.sleep(3)
+    workers.kill("curves")
+    workers.kill("decode")
+    del workers.processes["curves"], workers.processes["decode"]
+    publish(kafka.bootstrap, source, values[2000:])
+    wait_for_labels(workers, kafka.bootstrap, namespace, len(expected(night)[0]), 120)
+    check(kafka.bootstrap, namespace, night)
+    assert set(workers.stop().values()) == {0}

@@ -1,0 +1,247 @@
+"""A span's commit on a real Kafka: all of a batch or nothing, whatever fails in between."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from confluent_kafka import Message, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from streams import publish, read_topic
+
+from workers import ledger, topics
+from workers.counting import SpanMetrics
+from workers.follow import Totals
+from workers.intake import Intake
+from workers.kafka import consumer, member, transactional
+from workers.local_kafka import LocalKafka
+from workers.span import Fenced, Outputs, Record, Span
+
+
+@dataclass
+class Copy:
+    """Writes every record on, and counts in a state that is staged until the commit."""
+
+    out: str
+    trouble: Callable[[Message], None] = lambda message: None
+    span: str = "curves"
+    seen: list[bytes] = field(default_factory=list)
+    staged: list[bytes] = field(default_factory=list)
+    readied: list[tuple[int, int]] = field(default_factory=list)
+
+    def ready(self, topic: str, partition: int, offset: int, breathe: Callable[[], None]) -> None:
+        breathe()
+        self.readied.append((partition, offset))
+
+    def take(self, messages: list[Message], outputs: Outputs) -> None:
+        for message in messages:
+            self.trouble(message)
+            self.staged.append(message.value())
+            outputs.records.append(Record(self.out, message.value(), b"key", message.partition()))
+            outputs.tallies.one("survey", 0, 0, 1, 0)
+
+    def keep(self, offsets: Mapping[int, int]) -> None:
+        self.seen += self.staged
+        self.staged = []
+
+    def drop(self) -> None:
+        self.staged = []
+
+
+@pytest.fixture
+def names(kafka: LocalKafka, namespace: str) -> topics.Namespace:
+    place = topics.Namespace(namespace, "none")
+    topics.ensure({"bootstrap.servers": kafka.bootstrap}, place, 2, 1, lambda: False)
+    return place
+
+
+class Running:
+    """A span in a thread, until it is asked to stop."""
+
+    def __init__(self, kafka: LocalKafka, names: topics.Namespace, stage: Copy, slot: str) -> None:
+        client = {"bootstrap.servers": kafka.bootstrap}
+        self.event = threading.Event()
+        ours = member(client, names.group("curves"), slot)
+        intake = Intake(ours, ours, self.event.is_set, stage.ready, 100)
+        intake.subscribe({names.topic("detections"): names.topic("detections")})
+        self.span = Span(
+            stage=stage,
+            intake=intake,
+            producer=transactional(client, slot),
+            ledger_topic=names.topic("ledger"),
+            dead_topic=names.topic("dead-letters"),
+            worker=slot,
+            commit_s=0.05,
+            stop=self.event.is_set,
+            metrics=SpanMetrics("curves"),
+        )
+        self.failure: BaseException | None = None
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.span.run()
+        except BaseException as exc:
+            self.failure = exc
+
+    def stop(self) -> None:
+        self.event.set()
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def run(kafka: LocalKafka, names: topics.Namespace) -> Iterator[Callable[..., Running]]:
+    started: list[Running] = []
+
+    def start(stage: Copy, slot: str | None = None) -> Running:
+        started.append(Running(kafka, names, stage, slot or f"{names.name}.curves.0"))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.stop()
+
+
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def copied(kafka: LocalKafka, names: topics.Namespace, topic: str = "images") -> list[bytes]:
+    parts = read_topic(kafka.bootstrap, names.topic(topic))
+    return sorted(value for part in parts.values() for _, value in part)
+
+
+def totals(kafka: LocalKafka, names: topics.Namespace) -> Totals:
+    out = Totals()
+    for part in read_topic(kafka.bootstrap, names.topic("ledger")).values():
+        for _, value in part:
+            out.add(ledger.read(value))
+    return out
+
+
+def test_records_go_on_once_and_the_ledger_says_so(
+    kafka: LocalKafka, names: topics.Namespace, run: Callable[..., Running]
+) -> None:
+    values = [b"%04d" % i for i in range(1000)]
+    publish(kafka.bootstrap, names.topic("detections"), values, 2)
+    stage = Copy(names.topic("images"))
+    running = run(stage)
+    until(lambda: len(stage.seen) == 1000)
+    running.stop()
+    assert copied(kafka, names) == values
+    assert stage.readied == [(0, 0), (1, 0)]
+    sums = totals(kafka, names)
+    assert sums.tallies["curves"]["passed"] == 1000
+    assert sums.written[names.topic("images")] == 1000
+    assert sums.consumed["curves"] == 1000
+
+
+def test_a_restart_goes_on_where_the_commit_stood(
+    kafka: LocalKafka, names: topics.Namespace, run: Callable[..., Running]
+) -> None:
+    first, second = Copy(names.topic("images")), Copy(names.topic("images"))
+    publish(kafka.bootstrap, names.topic("detections"), [b"%04d" % i for i in range(100)], 2)
+    running = run(first)
+    until(lambda: len(first.seen) == 100)
+    running.stop()
+    publish(kafka.bootstrap, names.topic("detections"), [b"%04d" % i for i in range(100, 150)], 2)
+    run(second)
+    until(lambda: len(second.seen) == 50)
+    assert sorted(second.seen) == [b"%04d" % i for i in range(100, 150)]
+    assert sorted(p for p, _ in second.readied) == [0, 1]
+    assert min(offset for _, offset in second.readied) == 50
+
+
+def test_a_record_that_breaks_the_stage_is_buried_alone(
+    kafka: LocalKafka, names: topics.Namespace, run: Callable[..., Running]
+) -> None:
+    def trouble(message: Message) -> None:
+        if message.value() in (b"0333", b"0334", b"0700"):
+            msg = "a kernel refuses this"
+            raise ValueError(msg)
+
+    values = [b"%04d" % i for i in range(1000)]
+    publish(kafka.bootstrap, names.topic("detections"), values, 2)
+    stage = Copy(names.topic("images"), trouble)
+    run(stage)
+    until(lambda: len(stage.seen) == 997)
+    until(lambda: len(copied(kafka, names, "dead-letters")) == 3)
+    assert copied(kafka, names, "dead-letters") == [b"0333", b"0334", b"0700"]
+    assert copied(kafka, names) == sorted(set(values) - {b"0333", b"0334", b"0700"})
+    assert totals(kafka, names).tallies["curves"] == {"passed": 997, "dead": 3}
+
+
+def test_a_zombie_cannot_commit(
+    kafka: LocalKafka, names: topics.Namespace, run: Callable[..., Running]
+) -> None:
+    """The first worker computes for long; meanwhile another takes its place by the same name."""
+    gate = threading.Event()
+
+    def trouble(message: Message) -> None:
+        gate.wait(20)
+
+    publish(kafka.bootstrap, names.topic("detections"), [b"%04d" % i for i in range(200)], 2)
+    zombie, heir = Copy(names.topic("images"), trouble), Copy(names.topic("images"))
+    old = run(zombie)
+    until(lambda: bool(zombie.readied))
+    time.sleep(1)
+    run(heir)
+    until(lambda: len(heir.seen) == 200)
+    gate.set()
+    until(lambda: not old.thread.is_alive())
+    assert isinstance(old.failure, Fenced)
+    assert zombie.seen == []
+    assert copied(kafka, names) == [b"%04d" % i for i in range(200)]
+
+
+def test_what_the_source_no_longer_has_is_lost_aloud(
+    kafka: LocalKafka, names: topics.Namespace, run: Callable[..., Running]
+) -> None:
+    publish(kafka.bootstrap, names.topic("detections"), [b"%04d" % i for i in range(100)], 2)
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    gone = TopicPartition(names.topic("detections"), 0, 30)
+    next(iter(admin.delete_records([gone]).values())).result(10)
+    stage = Copy(names.topic("images"))
+    run(stage)
+    until(lambda: len(stage.seen) == 70)
+    until(lambda: totals(kafka, names).tallies["curves"]["lost"] == 30)
+    assert totals(kafka, names).consumed["curves"] == 100
+
+
+def test_partition_counts_are_fixed(kafka: LocalKafka, names: topics.Namespace) -> None:
+    client: dict[str, Any] = {"bootstrap.servers": kafka.bootstrap}
+    assert topics.ensure(client, names, 2, 1, lambda: False) == 2
+    with pytest.raises(topics.WrongNamespace, match="partition counts"):
+        topics.ensure(client, names, 3, 1, lambda: False)
+    with pytest.raises(topics.WrongNamespace, match="in use"):
+        topics.refuse_if_used(client, names.name, lambda: False)
+
+
+def test_a_twin_stands_where_the_survey_topic_begins(
+    kafka: LocalKafka, names: topics.Namespace
+) -> None:
+    client = {"bootstrap.servers": kafka.bootstrap}
+    admin = AdminClient(client)
+    survey = f"{names.name}-ztf"
+    make = lambda: topics.twin(admin, admin, names, survey, 1, "earliest", lambda: False)  # noqa: E731
+    assert make() is None
+    admin.create_topics([NewTopic(survey, 3, 1)])[survey].result(10)
+    publish(kafka.bootstrap, survey, [b"x"] * 30, 3)
+    gone = TopicPartition(survey, 1, 4)
+    next(iter(admin.delete_records([gone]).values())).result(10)
+    twin = make()
+    assert twin == f"{names.name}.source.{survey}"
+    reader = consumer(client, **{"group.id": names.group("decode")})
+    offsets = reader.committed([TopicPartition(twin, p) for p in range(3)], 10)
+    reader.close()
+    assert [t.offset for t in offsets] == [0, 4, 0]
+    assert make() == twin

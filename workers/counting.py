@@ -1,0 +1,133 @@
+"""Who counts what, and when: children of the metrics bound once, raised after the commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker.records import OUTCOMES, SURVEYS, DeadLetter, Labels
+from workers import metrics
+
+if TYPE_CHECKING:
+    from broker.curves import Curves
+
+#: Wall clock is UTC; mid-exposure times are TAI, 37 s ahead since 2017.
+_TAI_UTC_S = 37.0
+_MJD_OF_UNIX_EPOCH = 40587.0
+_DAY_S = 86_400.0
+
+
+class SpanMetrics:
+    """What every span counts, whatever it does."""
+
+    def __init__(self, span: str) -> None:
+        self.stage = metrics.STAGE_SECONDS.labels(span)
+        self.batch_size = metrics.BATCH_SIZE.labels(span)
+        self.batch_wait = metrics.BATCH_WAIT_SECONDS.labels(span)
+        self.fenced = metrics.FENCED
+        self.rebalances = metrics.REBALANCES
+        self.open_transaction = metrics.OPEN_TRANSACTION_AGE_SECONDS
+        self._commit = metrics.COMMIT_SECONDS.labels(span)
+        self._commits = metrics.COMMITS.labels(span)
+        self._began: float | None = None
+        self.open_transaction.set_function(self._age)
+
+    def began(self) -> None:
+        self._began = time.monotonic()
+
+    def committed(self) -> None:
+        self._commit.observe(self._age())
+        self._commits.inc()
+        self._began = None
+
+    def aborted(self, reason: str) -> None:
+        metrics.ABORTS.labels(reason).inc()
+        self._began = None
+
+    def lags(
+        self, lags: Mapping[tuple[str, int], int], oldest_ms: Mapping[tuple[str, int], int]
+    ) -> None:
+        """Records that wait, and the age of the last one taken where some do."""
+        now_ms = time.time() * 1000
+        for (topic, partition), lag in lags.items():
+            metrics.LAG_MESSAGES.labels(topic, str(partition)).set(lag)
+            taken = oldest_ms.get((topic, partition))
+            age = (now_ms - taken) / 1000 if lag and taken else 0.0
+            metrics.LAG_SECONDS.labels(topic, str(partition)).set(age)
+
+    def _age(self) -> float:
+        began = self._began
+        return time.monotonic() - began if began is not None else 0.0
+
+
+class AlertMetrics:
+    """Alerts at each hop, counted by survey and outcome."""
+
+    def __init__(self) -> None:
+        self._alerts = [
+            [metrics.ALERTS.labels(survey, outcome) for outcome in OUTCOMES] for survey in SURVEYS
+        ]
+        self._packets = [metrics.PACKETS.labels(survey) for survey in SURVEYS]
+        self._bytes = [metrics.PACKET_BYTES.labels(survey) for survey in SURVEYS]
+        self._latency = [metrics.LABEL_LATENCY_SECONDS.labels(survey) for survey in SURVEYS]
+        self._age = [metrics.OBSERVATION_AGE_SECONDS.labels(survey) for survey in SURVEYS]
+
+    def decoded(
+        self, alerts: NDArray[np.void], dead: list[DeadLetter], sizes: list[int], now_ms: int
+    ) -> None:
+        """A committed batch of packets; its bytes go to the survey of its first alert."""
+        self._count(alerts["survey"], np.zeros(len(alerts), np.uint8))
+        survey = int(alerts["survey"][0]) if len(alerts) else 0
+        self._packets[survey].inc(len(sizes))
+        self._bytes[survey].inc(sum(sizes))
+        for letter in dead:
+            metrics.DEAD_LETTERS.labels(letter.reason).inc()
+
+    def added(self, alerts: NDArray[np.void], outcome: NDArray[np.uint8], now_ms: int) -> None:
+        gone_on = outcome == OUTCOMES.index("passed")
+        self._count(alerts["survey"][~gone_on], outcome[~gone_on])
+
+    def curves(self, curves: Mapping[int, Curves]) -> None:
+        metrics.LIGHT_CURVES.set(sum(len(c.store) for c in curves.values()))
+        metrics.LIGHT_CURVE_BYTES.set(sum(c.store.nbytes for c in curves.values()))
+
+    def labelled(self, labels: Labels, outcome: NDArray[np.uint8], now_ms: int) -> None:
+        rows = labels.images.images
+        if not len(rows):
+            return
+        self._count(rows["survey"], outcome)
+        latency = (now_ms - rows["published_ms"]) / 1000
+        unix_s = (rows["mjd_tai"] - _MJD_OF_UNIX_EPOCH) * _DAY_S - _TAI_UTC_S
+        age = now_ms / 1000 - unix_s
+        for survey, late, old in zip(
+            rows["survey"].tolist(), latency.tolist(), age.tolist(), strict=True
+        ):
+            self._latency[survey].observe(late)
+            self._age[survey].observe(old)
+        named = outcome == OUTCOMES.index("labelled")
+        best = labels.probabilities[named].argmax(axis=1)
+        for which, n in zip(*np.unique(best, return_counts=True), strict=True):
+            metrics.LABELS.labels(labels.classifier, labels.classes[which]).inc(int(n))
+        if not named.all():
+            metrics.LABELS.labels(labels.classifier, "none").inc(int((~named).sum()))
+        metrics.LAST_LABEL_TIMESTAMP_SECONDS.set(now_ms / 1000)
+
+    def _count(self, survey: NDArray[np.uint8], outcome: NDArray[np.uint8]) -> None:
+        cell = survey.astype(np.int64) * len(OUTCOMES) + outcome
+        for value, n in zip(*np.unique(cell, return_counts=True), strict=True):
+            self._alerts[value // len(OUTCOMES)][value % len(OUTCOMES)].inc(int(n))
+
+
+class RestoreMetrics:
+    def remaining(self, partition: int, records: int) -> None:
+        metrics.RESTORE_REMAINING_RECORDS.labels(str(partition)).set(records)
+
+
+def say_build(model: str, device: str) -> None:
+    """What runs here, as a metric that is always 1."""
+    metrics.BUILD_INFO.labels(version("nightjar"), model, device).set(1)

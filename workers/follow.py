@@ -1,0 +1,92 @@
+"""The ledger read as it grows: how far each span has come, and whether the sum closes."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+
+from workers import ledger
+from workers.kafka import consumer
+
+
+@dataclass(slots=True)
+class Totals:
+    """What the rows read so far add up to."""
+
+    consumed: Counter[str] = field(default_factory=Counter)  # offsets, by span
+    tallies: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    written: Counter[str] = field(default_factory=Counter)  # records, by topic
+    transactions: Counter[str] = field(default_factory=Counter)  # by span
+    last_ms: dict[str, int] = field(default_factory=dict)  # commit time, by span
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        span = row["span"]
+        self.transactions[span] += 1
+        self.last_ms[span] = max(row["committed_ms"], self.last_ms.get(span, 0))
+        for part in row["inputs"]:
+            self.consumed[span] += part["end"] - part["start"]
+        for part in row["outputs"]:
+            self.written[part["topic"]] += part["count"]
+        for part in row["tallies"]:
+            self.tallies[span][part["outcome"]] += part["count"]
+
+    def outcomes(self) -> dict[str, int]:
+        """Alerts by what became of them in the end, each counted once."""
+        decode, curves, classify = (self.tallies[s] for s in ("decode", "curves", "classify"))
+        return {
+            "labelled": classify["labelled"],
+            "unclassified": classify["unclassified"],
+            "duplicate": curves["duplicate"],
+            "corrected": curves["corrected"],
+            "withdrawn": classify["withdrawn"],
+            "dead": decode["dead"] + curves["dead"] + classify["dead"],
+            "lost": decode["lost"] + curves["lost"] + classify["lost"],
+        }
+
+    @property
+    def received(self) -> int:
+        """Alerts that came in: those decoded, and the packets that could not be."""
+        decode = self.tallies["decode"]
+        return decode["passed"] + decode["dead"] + decode["lost"]
+
+    @property
+    def settled(self) -> bool:
+        """Whether every alert that was decoded has its outcome."""
+        return self.received == sum(self.outcomes().values())
+
+
+class Follower:
+    """Reads a namespace's ledger from its beginning on.
+
+    Parameters
+    ----------
+    client
+        Settings of the cluster.
+    topic
+        The ledger's topic.
+    """
+
+    def __init__(self, client: Mapping[str, Any], topic: str) -> None:
+        self.totals = Totals()
+        self._reader = consumer(client)
+        self._reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+
+    def read(self, seconds: float) -> Totals:
+        """Take in what has come; returns after about `seconds`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            for message in self._reader.consume(
+                1000, max(min(deadline - time.monotonic(), 0.2), 0)
+            ):
+                if message.error() is None:
+                    self.totals.add(ledger.read(message.value()))
+            if time.monotonic() >= deadline:
+                return self.totals
+
+    def close(self) -> None:
+        self._reader.close()

@@ -1,0 +1,170 @@
+"""The clients' settings, each with its reason, and Kafka's errors in our words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from workers.log import logger
+
+MAX_MESSAGE_BYTES = 16 << 20
+#: How long the group waits for a silent member; also how long a take-over takes at most.
+SESSION_TIMEOUT_MS = 10_000
+#: After this the coordinator aborts what a dead worker left open, so that readers go on.
+TRANSACTION_TIMEOUT_MS = 15_000
+
+#: librdkafka's defaults fetch packets of 70 kB 5 to 12 times slower: its queue fills and then
+#: pauses for a second. A response that stays in cache and a pause of 2 ms are the cure.
+_FETCH: dict[str, Any] = {
+    "fetch.queue.backoff.ms": 2,
+    "fetch.wait.max.ms": 50,
+    "fetch.max.bytes": 4 << 20,
+    "fetch.message.max.bytes": 1 << 20,
+    "queued.max.messages.kbytes": 32 << 10,
+    "queued.min.messages": 1_000_000,
+    "check.crcs": False,
+}
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The worker was asked to stop while it waited."""
+
+
+def consumer(client: Mapping[str, Any], **more: Any) -> Consumer:
+    """A consumer without a group of its own making: it stores and commits no offsets by itself."""
+    return Consumer(
+        {
+            **_FETCH,
+            "group.id": "nightjar.reader",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+            "error_cb": _say,
+            "log_level": 2,
+            **client,
+            **more,
+        }
+    )
+
+
+def member(client: Mapping[str, Any], group: str, instance: str) -> Consumer:
+    """A static member of a group, classic protocol.
+
+    KIP-848 with a static id refuses a worker that was killed and started again at once; the
+    classic protocol takes it back in 0.2 s. The assignor is eager: every change of the group
+    revokes all, so there is one path for any rebalance.
+    """
+    return consumer(
+        client,
+        **{
+            "group.id": group,
+            "group.instance.id": instance,
+            "session.timeout.ms": SESSION_TIMEOUT_MS,
+            "heartbeat.interval.ms": 1000,
+            "max.poll.interval.ms": 300_000,
+            "partition.assignment.strategy": "range",
+        },
+    )
+
+
+def transactional(client: Mapping[str, Any], transactional_id: str) -> Producer:
+    """A producer whose records, offsets and ledger row become visible together."""
+    return Producer(
+        {
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+            "linger.ms": 2,
+            "batch.num.messages": 10_000,
+            "batch.size": 1 << 20,
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            "queue.buffering.max.messages": 1_000_000,
+            "queue.buffering.max.kbytes": 512 << 10,
+            # commit_transaction raises if any record failed, so success reports would only queue
+            "delivery.report.only.error": True,
+            "error_cb": _say,
+            "log_level": 2,
+            **client,
+        }
+    )
+
+
+def admin(client: Mapping[str, Any]) -> AdminClient:
+    return AdminClient({"error_cb": _say, "log_level": 2, **client})
+
+
+def patiently(
+    what: str,
+    ask: Callable[[], T],
+    stop: Callable[[], bool],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """`ask` until it answers; says what it waits for, with longer pauses between the tries.
+
+    Raises
+    ------
+    Stopped
+        `stop` became true while waiting.
+    KafkaException
+        An error that waiting does not cure.
+    """
+    pause = 0.1
+    said = False
+    while True:
+        if stop():
+            raise Stopped
+        try:
+            answer = ask()
+        except KafkaException as exc:
+            error: KafkaError = exc.args[0]
+            if not (error.retriable() or error.code() in _WAIT_FOR) or error.fatal():
+                raise
+            if not said or pause >= 5:
+                logger().warning(
+                    "waiting", what=what, error=error.str(), retry_in_s=round(pause, 1)
+                )
+                said = True
+            sleep(pause)
+            pause = min(pause * 2, 5.0)
+        else:
+            if said:
+                logger().info("going on", what=what)
+            return answer
+
+
+_WAIT_FOR = {
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TIMED_OUT,
+    KafkaError._RESOLVE,
+    KafkaError._TIMED_OUT_QUEUE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.REQUEST_TIMED_OUT,
+    # committed() on offsets that a predecessor's open transaction still holds
+    KafkaError.UNSTABLE_OFFSET_COMMIT,
+    # a topic just made, or one that a survey has yet to make
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.CONCURRENT_TRANSACTIONS,
+}
+
+
+def _say(error: KafkaError) -> None:
+    """What librdkafka tells on its own: it goes on by itself unless the error is fatal."""
+    if error.code() == KafkaError._ALL_BROKERS_DOWN:
+        logger().warning("no Kafka answers at the address given; trying on", error=error.str())
+    elif error.fatal():
+        logger().error("kafka", error=error.str())
+    else:
+        logger().debug("kafka", error=error.str())

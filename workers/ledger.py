@@ -1,0 +1,112 @@
+"""One row for each transaction: what it consumed, wrote and decided, so that sums can close."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from fastavro import schemaless_reader, schemaless_writer
+from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
+from numpy.typing import NDArray
+
+import schemas
+from broker.records import OUTCOMES
+from workers.intake import Range
+
+_SCHEMA = parse_schema(schemas.find("nightjar.Transaction"))
+_MARK = b"\xc3\x01" + bytes.fromhex(
+    fingerprint(to_parsing_canonical_form(schemas.find("nightjar.Transaction")), "CRC-64-AVRO")
+)
+
+
+@dataclass(slots=True)
+class Tallies:
+    """Alerts by survey topic, partition and outcome, each with the sum mod 2^64 of their hashes.
+
+    Equal sums from hop to hop mean the same set of alerts, whatever their order.
+    """
+
+    count: Counter[tuple[str, int, int]] = field(default_factory=Counter)
+    sum: Counter[tuple[str, int, int]] = field(default_factory=Counter)
+
+    def add(
+        self, alerts: NDArray[np.void], outcome: NDArray[np.uint8], hashes: NDArray[np.uint64]
+    ) -> None:
+        """Count alerts, (n,) ALERT or IMAGE, with the index of each one's outcome in OUTCOMES."""
+        if not len(alerts):
+            return
+        origins, which = np.unique(alerts[["topic", "partition"]], return_inverse=True)
+        cell = which.astype(np.int64) * len(OUTCOMES) + outcome
+        for value in np.unique(cell).tolist():
+            topic, partition = origins[value // len(OUTCOMES)].item()
+            chosen = hashes[cell == value]
+            self.one(
+                topic.decode(), partition, value % len(OUTCOMES), len(chosen), int(chosen.sum())
+            )
+
+    def one(self, topic: str, partition: int, outcome: int, count: int, total: int) -> None:
+        key = (topic, partition, outcome)
+        self.count[key] += count
+        self.sum[key] = (self.sum[key] + total) % (1 << 64)
+
+    def by_outcome(self) -> Counter[str]:
+        totals: Counter[str] = Counter()
+        for (_, _, outcome), count in self.count.items():
+            totals[OUTCOMES[outcome]] += count
+        return totals
+
+
+def row(
+    span: str,
+    worker: str,
+    committed_ms: int,
+    inputs: Iterable[Range],
+    outputs: Counter[tuple[str, int]],
+    tallies: Tallies,
+) -> bytes:
+    """The ledger's value for one transaction (schema nightjar.Transaction)."""
+    out = io.BytesIO()
+    out.write(_MARK)
+    record = {
+        "span": span,
+        "worker": worker,
+        "committed_ms": committed_ms,
+        "inputs": [
+            {"topic": r.topic, "partition": r.partition, "start": r.start, "end": r.end}
+            for r in inputs
+        ],
+        "outputs": [
+            {"topic": topic, "partition": partition, "count": count}
+            for (topic, partition), count in outputs.items()
+        ],
+        "tallies": [
+            {
+                "topic": topic,
+                "partition": partition,
+                "outcome": OUTCOMES[outcome],
+                "count": count,
+                # Avro's long is signed: the same 64 bits
+                "sum": (tallies.sum[topic, partition, outcome] + (1 << 63)) % (1 << 64) - (1 << 63),
+            }
+            for (topic, partition, outcome), count in tallies.count.items()
+        ],
+    }
+    schemaless_writer(out, _SCHEMA, record)
+    return out.getvalue()
+
+
+def read(value: bytes) -> dict[str, object]:
+    """A row back as plain data.
+
+    Raises
+    ------
+    ValueError
+        The value was not written by this schema.
+    """
+    if value[:10] != _MARK:
+        msg = "not a ledger row of a known version"
+        raise ValueError(msg)
+    return dict(schemaless_reader(io.BytesIO(value[10:]), _SCHEMA, None))

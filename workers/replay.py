@@ -1,0 +1,302 @@
+"""An archive walked again: to a Parquet file in one process, or to a namespace of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from broker.curves import Curves
+from confluent_kafka import OFFSET_BEGINNING, Producer, TopicPartition
+from confluent_kafka.admin import NewTopic
+
+from broker import archive, wire
+from broker.decode import Decoder
+from broker.records import OUTCOMES, DeadLetter, Packets
+from broker.store import MemoryStore
+from workers import topics
+from workers.crew import Crew
+from workers.errors import Failed
+from workers.follow import Follower, Totals
+from workers.kafka import MAX_MESSAGE_BYTES, admin, consumer, patiently
+from workers.parquet import table
+from workers.progress import Progress
+from workers.route import Straight, final_outcomes
+
+if TYPE_CHECKING:
+    from workers.settings import Settings
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a replay did; `text` says it to people."""
+
+    where: str
+    warm_alerts: int | None
+    outcomes: Counter[str] = field(default_factory=Counter)
+    dead: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    @property
+    def alerts(self) -> int:
+        return sum(n for outcome, n in self.outcomes.items() if outcome != "notice")
+
+    def text(self) -> str:
+        parts = " + ".join(f"{n:,} {outcome}" for outcome, n in self.outcomes.items() if n)
+        lines = [f"{self.alerts:,} alerts = {parts or 'nothing'}"]
+        if self.dead:
+            why = ", ".join(f"{n} {reason}" for reason, n in self.dead.most_common())
+            lines.append(f"dead letters: {why}")
+        rate = self.alerts / self.seconds if self.seconds else 0
+        lines.append(f"{self.seconds:.1f} s, {rate:,.0f} alerts/s; labels in {self.where}")
+        if self.warm_alerts is None:
+            lines.append(
+                "no --warm-up: light curves begin with the histories that these packets carry, so "
+                "labels differ from those of a broker that watched before"
+            )
+        else:
+            lines.append(f"warmed up with {self.warm_alerts:,} alerts")
+        return "\n".join(lines)
+
+
+def to_parquet(
+    settings: Settings, sources: Sequence[str], warm_up: Sequence[str], out: Path
+) -> Summary:
+    """Replay to one Parquet file, in this process, without Kafka (unless a source is a topic).
+
+    The file appears only when it is whole. Dead letters, if any, stand beside it with their bytes.
+
+    Raises
+    ------
+    Failed
+        A source that there is not; a full disk.
+    """
+    from models import cards
+    from models.classifier import Classifier
+
+    card = cards.find(settings.classify.model)
+    classifier = Classifier(card, settings.classify.device, settings.classify.max_batch)
+    route = Straight(
+        Decoder(public_only=settings.source.public_only),
+        Curves(card.inputs, MemoryStore()),
+        classifier.classify,
+    )
+    summary = Summary(str(out), None)
+    began = time.monotonic()
+    partial = out.with_name(f".{out.name}.part")
+    dead: list[DeadLetter] = []
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if warm_up:
+            with Progress("warm-up", unit="alerts") as progress:
+                summary.warm_alerts = 0
+                for packets in _packets(settings, warm_up):
+                    summary.warm_alerts += route.warm_up(packets)
+                    progress.at(summary.warm_alerts)
+        writer: pq.ParquetWriter | None = None
+        with Progress("replay", unit="alerts") as progress, contextlib.ExitStack() as files:
+            for packets in _packets(settings, sources):
+                named = route.name(packets)
+                dead += named.dead
+                for outcome in final_outcomes(named.labels).tolist():
+                    summary.outcomes[OUTCOMES[outcome]] += 1
+                for outcome in ("duplicate", "corrected"):
+                    n = int((named.outcome == OUTCOMES.index(outcome)).sum())
+                    summary.outcomes[outcome] += n
+                summary.outcomes["dead"] += len(named.dead)
+                rows = table(named.labels)
+                if writer is None:
+                    writer = files.enter_context(
+                        pq.ParquetWriter(partial, rows.schema, compression="zstd")
+                    )
+                writer.write_table(rows)
+                progress.at(summary.alerts)
+        if writer is None:
+            msg = f"nothing to replay in {', '.join(sources)}"
+            raise Failed(msg)
+        if dead:
+            pq.write_table(_dead_table(dead), out.with_suffix(".dead.parquet"))
+        os.replace(partial, out)
+    except OSError as exc:
+        msg = f"{out} could not be written: {exc.strerror or exc}"
+        raise Failed(msg) from exc
+    finally:
+        partial.unlink(missing_ok=True)
+    summary.dead = Counter(letter.reason for letter in dead)
+    summary.seconds = time.monotonic() - began
+    return summary
+
+
+def to_namespace(
+    settings: Settings, sources: Sequence[str], warm_up: Sequence[str], name: str
+) -> Summary:
+    """Replay through workers of its own into a namespace of its own.
+
+    Raises
+    ------
+    Failed
+        The namespace is in use; a source that there is not.
+    """
+    from models import cards
+
+    card = cards.find(settings.classify.model)
+    client = settings.kafka.client()
+    topics.refuse_if_used(client, name, _never)
+    namespace = topics.Namespace(name, card.name)
+    topics.ensure(client, namespace, settings.partitions, settings.kafka.replication, _never)
+    summary = Summary(f"{namespace.topic('labels')} on {settings.kafka.bootstrap_servers}", None)
+    if warm_up:
+        summary.warm_alerts = _warm_namespace(settings, namespace, warm_up)
+    began = time.monotonic()
+    source = f"{name}.packets"
+    kafka = admin(client)
+    config = {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
+    new = NewTopic(source, 1, settings.kafka.replication, config=config)
+    kafka.create_topics([new])[source].result(20)
+    crew = Crew(
+        ("decode", "curves", "classify"), settings.environment(namespace=name, topics=[source])
+    )
+    follower = Follower(client, namespace.topic("ledger"))
+    sent = 0
+    producer = Producer({**client, "linger.ms": 20, "message.max.bytes": MAX_MESSAGE_BYTES})
+    with Progress("replay", unit="packets") as progress:
+        crew.start()
+        try:
+            for packets in _packets(settings, sources):
+                for value in packets.values:
+                    _send(producer, source, value)
+                sent += len(packets.values)
+                crew.watch()
+                progress.at(follower.read(0).consumed["decode"], sent)
+            producer.flush()
+            while not _done(follower.read(0.2), sent):
+                crew.watch()
+                progress.at(follower.totals.consumed["decode"], sent)
+        finally:
+            crew.stop()
+            follower.close()
+    summary.outcomes = Counter(follower.totals.outcomes())
+    summary.seconds = time.monotonic() - began
+    return summary
+
+
+def _done(totals: Totals, packets: int) -> bool:
+    return totals.consumed["decode"] >= packets and totals.settled
+
+
+def _never() -> bool:
+    return False
+
+
+def _send(producer: Producer, topic: str, value: bytes) -> None:
+    while True:
+        try:
+            producer.produce(topic, value)
+        except BufferError:
+            producer.poll(0.1)
+        else:
+            producer.poll(0)
+            return
+
+
+def _warm_namespace(settings: Settings, namespace: topics.Namespace, sources: Sequence[str]) -> int:
+    """Light curves of earlier nights, written as pages of the changelog: the workers restore them
+    like those of a predecessor, so no label is made of them."""
+    from models import cards
+
+    curves = Curves(cards.find(settings.classify.model).inputs, MemoryStore())
+    decoder = Decoder(public_only=settings.source.public_only)
+    producer = Producer({**settings.kafka.client(), "linger.ms": 20})
+    pages, alerts = namespace.topic("curves"), 0
+    with Progress("warm-up", unit="alerts") as progress:
+        for packets in _packets(settings, sources):
+            detections, _ = decoder.decode(packets)
+            places = wire.partitions(detections.alerts, settings.partitions).tolist()
+            place_of = dict(zip(wire.keys(detections.alerts), places, strict=True))
+            for key, value in curves.add(detections).pages:
+                place = place_of[key.rpartition(b"#")[0]]
+                while True:
+                    try:
+                        producer.produce(pages, value, key, place)
+                    except BufferError:
+                        producer.poll(0.1)
+                    else:
+                        break
+            curves.commit()
+            producer.poll(0)
+            alerts += len(detections)
+            progress.at(alerts)
+    if producer.flush(60):
+        msg = "the warm-up's light curves did not all reach Kafka"
+        raise Failed(msg)
+    return alerts
+
+
+def _packets(settings: Settings, sources: Sequence[str]) -> Iterator[Packets]:
+    """Packets of all sources in order of time and id; a source that is no file is a topic."""
+    with tempfile.TemporaryDirectory(prefix="nightjar-") as folder:
+        paths = []
+        for number, source in enumerate(sources):
+            path = Path(source)
+            if not path.exists():
+                path = Path(folder) / f"{number}-{source.replace('/', '_')}.lenpfx"
+                _spool(settings.kafka.client(), source, path)
+            paths.append(path)
+        yield from archive.read(paths)
+
+
+def _spool(client: Mapping[str, Any], topic: str, path: Path) -> None:
+    """A finished topic as a length-prefixed file, so that it can be read in order of time.
+
+    Raises
+    ------
+    Failed
+        There is neither a file nor a topic of that name.
+    """
+    reader = consumer(client)
+    try:
+        known = patiently("Kafka", lambda: reader.list_topics(timeout=5), _never).topics
+        if topic not in known:
+            msg = f"{topic!r} is neither a file here nor a topic at {client['bootstrap.servers']}"
+            raise Failed(msg)
+        ends = {}
+        for partition in known[topic].partitions:
+            low, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+            if high > low:
+                ends[partition] = high
+        reader.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in ends])
+        with path.open("wb") as file:
+            while ends:
+                for message in reader.consume(500, 0.5):
+                    if message.error() is None:
+                        value = message.value() or b""
+                        file.write(struct.pack("<I", len(value)) + value)
+                for p in list(ends):
+                    if reader.position([TopicPartition(topic, p)])[0].offset >= ends[p]:
+                        del ends[p]
+    finally:
+        reader.close()
+
+
+def _dead_table(dead: Sequence[DeadLetter]) -> pa.Table:
+    return pa.table(
+        {
+            "reason": [d.reason for d in dead],
+            "error": [d.error for d in dead],
+            "topic": [d.topic for d in dead],
+            "partition": np.array([d.partition for d in dead], np.int32),
+            "offset": np.array([d.offset for d in dead], np.int64),
+            "record": np.array([d.record for d in dead], np.int32),
+            "value": pa.array([d.value for d in dead], pa.binary()),
+        }
+    )

@@ -1,0 +1,201 @@
+"""A finished namespace in words: where alerts went, how right the names are, how fast they came."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+from numpy.typing import NDArray
+from rich.table import Table
+
+import schemas
+from broker.avro import Reader
+from broker.avro import Table as Columns
+from broker.records import KINDS, REASONS
+from workers.follow import Totals
+from workers.kafka import consumer
+
+#: Numbers of detections between which the names are held against the truth.
+STEPS = (1, 5, 10, 20, 50, 100, 1_000_000)
+
+_LABEL = np.dtype(
+    [
+        ("alertId", "i8"),
+        ("object", "S32"),
+        ("reason", "u1"),
+        ("elasticcPublishTimestamp", "i8"),
+        ("decoded_ms", "i8"),
+        ("curves_ms", "i8"),
+        ("classified_ms", "i8"),
+    ]
+)
+_CLASS = np.dtype([("name", "S24"), ("probability", "f4")])
+_PRESENCE = np.dtype([("kind", "u1"), ("n", "i4")])
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The labels topic as columns, in order of partition and offset."""
+
+    labels: NDArray[np.void]  # (label,)
+    written_ms: NDArray[np.int64]  # (label,) Kafka's time of the label
+    name: NDArray[np.bytes_]  # (label,) the most probable class; empty where there is none
+    detections: NDArray[np.int64]  # (label,) detections in the light curve
+
+
+def read_labels(client: Mapping[str, Any], topic: str) -> Read:
+    """All labels that stand committed on a topic now."""
+    reader = consumer(client)
+    values: list[bytes] = []
+    written: list[int] = []
+    try:
+        known = reader.list_topics(topic, timeout=10).topics[topic]
+        ends = {}
+        for partition in known.partitions:
+            low, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+            if high > low:
+                ends[partition] = high
+        reader.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in ends])
+        while ends:
+            for message in reader.consume(2000, 0.2):
+                if message.error() is None:
+                    values.append(message.value())
+                    written.append(message.timestamp()[1])
+            for p in list(ends):
+                if reader.position([TopicPartition(topic, p)])[0].offset >= ends[p]:
+                    del ends[p]
+    finally:
+        reader.close()
+    return _columns(values, np.array(written, np.int64))
+
+
+def _columns(values: Sequence[bytes], written_ms: NDArray[np.int64]) -> Read:
+    same = {name: name for name in _LABEL.names or ()}
+    reader = Reader(
+        schemas.find("nightjar.Label"),
+        {
+            "": Columns(_LABEL, same),
+            "classes": Columns(_CLASS, {"name": "name", "probability": "probability"}),
+            "presences": Columns(_PRESENCE, {"kind": "kind", "n": "n"}),
+        },
+    )
+    start = np.array([_body(value) for value in values], np.int64)
+    end = np.array([len(value) - 16 for value in values], np.int64)
+    rows = reader.read(values, start, end)
+    labels, n = rows.rows[""], len(values)
+    classes, first = rows.rows["classes"], rows.first["classes"]
+    name = np.zeros(n, "S24")
+    for i in range(n):
+        some = classes[first[i] : first[i + 1]]
+        if len(some):
+            name[i] = some["name"][some["probability"].argmax()]
+    presences, first = rows.rows["presences"], rows.first["presences"]
+    owner = np.repeat(np.arange(n), np.diff(first))
+    of_kind = presences["kind"] == KINDS.index("detection")
+    detections = np.bincount(owner[of_kind], presences["n"][of_kind], minlength=n).astype(np.int64)
+    return Read(labels, written_ms, name, detections)
+
+
+def _body(value: bytes) -> int:
+    """Where the record of a one-record container begins: after the header's sync marker (it also
+    ends the container), the count and the size."""
+    at = value.index(value[-16:]) + 16
+    for _ in range(2):
+        while value[at] & 0x80:
+            at += 1
+        at += 1
+    return at
+
+
+def outcomes(totals: Totals) -> Table:
+    """Alerts in, and what became of each; the sum must close."""
+    out = Table(title="What became of the alerts", title_justify="left")
+    out.add_column("outcome")
+    out.add_column("alerts", justify="right")
+    for outcome, n in totals.outcomes().items():
+        out.add_row(outcome, f"{n:,}")
+    out.add_section()
+    total = sum(totals.outcomes().values())
+    closes = "the sum closes" if totals.settled else f"{totals.received - total:,} WITHOUT OUTCOME"
+    out.add_row(f"received ({closes})", f"{totals.received:,}", style="bold")
+    return out
+
+
+def names(read: Read, truth: Mapping[bytes, str], classes: Iterable[str]) -> list[Table]:
+    """Labels against truth by number of detections, for the kinds that the model knows, and apart
+    what it said of the others."""
+    known = tuple(classes)
+    kind = np.array([truth.get(o, "?") for o in read.labels["object"].tolist()])
+    name = np.char.decode(read.name, "ascii")
+    named = read.labels["reason"] == REASONS.index("none")
+    right = Table(
+        title="Right names among the labelled, by detections in the light curve",
+        title_justify="left",
+        caption="n: labels; the network saw real stars only (CRTS), never these simulated ones",
+        caption_justify="left",
+    )
+    right.add_column("truth")
+    edges = list(itertools.pairwise(STEPS))
+    for low, high in edges:
+        right.add_column(f"{low}-{high - 1}" if high < 1_000_000 else f"{low}+", justify="right")
+    right.add_column("n", justify="right")
+    for of in (*known, None):
+        chosen = named & (np.isin(kind, known) if of is None else kind == of)
+        if not chosen.any():
+            continue
+        if of is None:
+            right.add_section()
+        cells = []
+        for low, high in edges:
+            some = chosen & (read.detections >= low) & (read.detections < high)
+            cells.append(f"{(name == kind)[some].mean():.0%}" if some.any() else "")
+        right.add_row(of or "all", *cells, f"{chosen.sum():,}", style="bold" if of is None else "")
+    others = Table(title="Not in the model", title_justify="left")
+    others.add_column("truth")
+    others.add_column("labels", justify="right")
+    others.add_column("what was said")
+    for of in sorted(set(kind.tolist()) - set(known)):
+        chosen = kind == of
+        said: dict[str, int] = {}
+        for word, reason, is_named in zip(
+            name[chosen], read.labels["reason"][chosen].tolist(), named[chosen], strict=True
+        ):
+            key = f"named {word}" if is_named else REASONS[reason]
+            said[key] = said.get(key, 0) + 1
+        ordered = sorted(said.items(), key=lambda item: -item[1])
+        others.add_row(
+            of, f"{chosen.sum():,}", ", ".join(f"{word} {n:,}" for word, n in ordered[:4])
+        )
+    return [right, others]
+
+
+def latency(read: Read, since_ms: int) -> Table:
+    """Time of each hop for the packets published after `since_ms`."""
+    rows = read.labels[read.labels["elasticcPublishTimestamp"] >= since_ms]
+    written = read.written_ms[read.labels["elasticcPublishTimestamp"] >= since_ms]
+    out = Table(
+        title=f"Latency of {len(rows):,} alerts, published as they came", title_justify="left"
+    )
+    out.add_column("hop")
+    out.add_column("p50 ms", justify="right")
+    out.add_column("p99 ms", justify="right")
+    stamps = [
+        rows["elasticcPublishTimestamp"],
+        rows["decoded_ms"],
+        rows["curves_ms"],
+        rows["classified_ms"],
+        written,
+    ]
+    hops = ("packet to detection", "to image", "to name", "to label on Kafka")
+    if len(rows):
+        for hop, before, after in zip(hops, stamps, stamps[1:], strict=False):
+            p50, p99 = np.percentile(after - before, (50, 99))
+            out.add_row(hop, f"{p50:,.0f}", f"{p99:,.0f}")
+        out.add_section()
+        p50, p99 = np.percentile(written - stamps[0], (50, 99))
+        out.add_row("packet to label", f"{p50:,.0f}", f"{p99:,.0f}", style="bold")
+    return out

@@ -1,0 +1,241 @@
+"""The route of an alert, once: packets, detections, images, labels.
+
+`Straight` walks it in one process, batch by batch (replay to Parquet). Live, each hop is a span of
+its own with Kafka between: the same three calls, in `DecodeStage`, `CurvesStage`, `ClassifyStage`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from broker.curves import Curves
+from confluent_kafka import Message
+from numpy.typing import NDArray
+
+from broker import wire
+from broker.decode import Decoder
+from broker.inputs import Inputs
+from broker.labels import write_labels
+from broker.records import OUTCOMES, REASONS, DeadLetter, Detections, Images, Labels, Packets
+from broker.store import MemoryStore
+from workers.counting import AlertMetrics
+from workers.span import Outputs, Record, letters
+
+_PASSED = OUTCOMES.index("passed")
+_DEAD = OUTCOMES.index("dead")
+_NO_REASON = REASONS.index("none")
+_WITHDRAWN = REASONS.index("withdrawn")
+
+Classify = Callable[[Images], Labels]
+
+
+def unix_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What became of some packets: their labels, what could not be read, and the outcomes."""
+
+    detections: Detections
+    labels: Labels
+    dead: list[DeadLetter]
+    outcome: NDArray[np.uint8]  # (alert,) of the curves stage
+
+
+@dataclass(slots=True)
+class Straight:
+    """The whole route in one process, without Kafka."""
+
+    decoder: Decoder
+    curves: Curves
+    classify: Classify
+
+    def name(self, packets: Packets) -> Named:
+        detections, dead = self.decoder.decode(packets)
+        added = self.curves.add(detections)
+        self.curves.commit()
+        return Named(detections, self.classify(added.images), dead, added.outcome)
+
+    def warm_up(self, packets: Packets) -> int:
+        """Build light curves without labels; how many alerts there were."""
+        detections, _ = self.decoder.decode(packets)
+        self.curves.add(detections)
+        self.curves.commit()
+        return len(detections)
+
+
+def final_outcomes(labels: Labels) -> NDArray[np.uint8]:
+    """The outcome of each labelled image, (n,) indexes of OUTCOMES."""
+    reason = labels.reason
+    outcome = np.full(len(reason), OUTCOMES.index("unclassified"), np.uint8)
+    outcome[reason == _NO_REASON] = OUTCOMES.index("labelled")
+    outcome[reason == _WITHDRAWN] = OUTCOMES.index("withdrawn")
+    outcome[labels.images.images["notice"] != 0] = OUTCOMES.index("notice")
+    return outcome
+
+
+def keyed(topic: str, rows: NDArray[np.void], values: list[bytes], partitions: int) -> list[Record]:
+    """One record for each ALERT or IMAGE row, keyed and placed by its object."""
+    places = wire.partitions(rows, partitions).tolist()
+    return [
+        Record(topic, value, key, place)
+        for key, value, place in zip(wire.keys(rows), values, places, strict=True)
+    ]
+
+
+@dataclass(slots=True)
+class DecodeStage:
+    """Survey packets in, one detection per alert out, keyed by object."""
+
+    decoder: Decoder
+    survey: str | None
+    detections: str  # topic
+    dead_letters: str  # topic
+    partitions: int
+    metrics: AlertMetrics
+    span: str = "decode"
+
+    def ready(self, topic: str, partition: int, offset: int, breathe: Callable[[], None]) -> None:
+        pass
+
+    def take(self, messages: list[Message], outputs: Outputs) -> None:
+        by_topic: dict[str, list[Message]] = {}
+        for message in messages:
+            by_topic.setdefault(message.topic(), []).append(message)
+        for topic, some in by_topic.items():
+            packets = Packets(
+                [m.value() or b"" for m in some],
+                topic,
+                np.array([m.partition() for m in some], np.int32),
+                np.array([m.offset() for m in some], np.int64),
+                np.array([m.timestamp()[1] for m in some], np.int64),
+                self.survey,
+            )
+            detections, dead = self.decoder.decode(packets)
+            alerts = detections.alerts
+            outputs.records += keyed(
+                self.detections, alerts, wire.write_detections(detections), self.partitions
+            )
+            outputs.records += letters(self.dead_letters, dead, unix_ms())
+            passed = np.full(len(alerts), _PASSED, np.uint8)
+            outputs.tallies.add(alerts, passed, wire.alert_hashes(alerts))
+            for letter in dead:
+                outputs.tallies.one(letter.topic, letter.partition, _DEAD, 1, 0)
+            sizes = [len(v) for v in packets.values]
+            outputs.afterwards.append(partial(self.metrics.decoded, alerts, dead, sizes))
+
+    def keep(self, offsets: Mapping[int, int]) -> None:
+        pass
+
+    def drop(self) -> None:
+        pass
+
+
+@dataclass(slots=True)
+class CurvesStage:
+    """Detections in; images, and the pages of the light curves that changed, out.
+
+    `restore(partition, curves, breathe)` reads a partition's pages back from the changelog.
+    """
+
+    inputs: Inputs
+    images: str  # topic
+    pages: str  # topic
+    dead_letters: str  # topic
+    partitions: int
+    restore: Callable[[int, Curves, Callable[[], None]], None]
+    metrics: AlertMetrics
+    span: str = "curves"
+    _curves: dict[int, Curves] = field(default_factory=dict)
+    _stands: dict[int, int] = field(default_factory=dict)
+
+    def ready(self, topic: str, partition: int, offset: int, breathe: Callable[[], None]) -> None:
+        """Keep the curves in memory only if they stand just where the group does."""
+        if self._stands.get(partition) == offset:
+            return
+        curves = Curves(self.inputs, MemoryStore())
+        self.restore(partition, curves, breathe)
+        self._curves[partition], self._stands[partition] = curves, offset
+
+    def take(self, messages: list[Message], outputs: Outputs) -> None:
+        by_partition: dict[int, list[Message]] = {}
+        for message in messages:
+            by_partition.setdefault(message.partition(), []).append(message)
+        for partition, some in by_partition.items():
+            detections, faults = wire.read_detections([m.value() or b"" for m in some])
+            _bury(some, faults, self.dead_letters, outputs)
+            added = self._curves[partition].add(detections)
+            images = added.images.images
+            outputs.records += keyed(
+                self.images, images, wire.write_images(added.images), self.partitions
+            )
+            outputs.records += [Record(self.pages, v, k, partition) for k, v in added.pages]
+            alerts, outcome = detections.alerts, added.outcome
+            outputs.tallies.add(alerts, outcome, wire.alert_hashes(alerts))
+            outputs.afterwards.append(partial(self.metrics.added, alerts, outcome))
+
+    def keep(self, offsets: Mapping[int, int]) -> None:
+        for partition, offset in offsets.items():
+            if partition in self._curves:
+                self._curves[partition].commit()
+                self._stands[partition] = offset
+        self.metrics.curves(self._curves)
+
+    def drop(self) -> None:
+        for curves in self._curves.values():
+            curves.discard()
+
+
+@dataclass(slots=True)
+class ClassifyStage:
+    """Images in, one label per image and classifier out."""
+
+    classify: Classify
+    labels: str  # topic
+    dead_letters: str  # topic
+    partitions: int
+    metrics: AlertMetrics
+    span: str = "classify"
+
+    def ready(self, topic: str, partition: int, offset: int, breathe: Callable[[], None]) -> None:
+        pass
+
+    def take(self, messages: list[Message], outputs: Outputs) -> None:
+        images, faults = wire.read_images([m.value() or b"" for m in messages])
+        _bury(messages, faults, self.dead_letters, outputs)
+        labels = self.classify(images)
+        rows = images.images
+        outputs.records += keyed(self.labels, rows, write_labels(labels), self.partitions)
+        outcome = final_outcomes(labels)
+        outputs.tallies.add(rows, outcome, wire.alert_hashes(rows))
+        outputs.afterwards.append(partial(self.metrics.labelled, labels, outcome))
+
+    def keep(self, offsets: Mapping[int, int]) -> None:
+        pass
+
+    def drop(self) -> None:
+        pass
+
+
+def _bury(messages: list[Message], faults: list[Any], topic: str, outputs: Outputs) -> None:
+    """Dead letters for records of our own that cannot be read."""
+    for fault in faults:
+        message = messages[fault.index]
+        letter = DeadLetter(
+            message.value() or b"",
+            fault.reason,
+            fault.error,
+            message.topic(),
+            message.partition(),
+            message.offset(),
+            0,
+            message.timestamp()[1],
+        )
+        outputs.records += letters(topic, [letter], unix_ms())
+        outputs.tallies.one(letter.topic, letter.partition, _DEAD, 1, 0)

@@ -1,0 +1,234 @@
+"""The topics of a namespace: made once with explicit settings, checked ever after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
+
+from workers.errors import Failed
+from workers.kafka import MAX_MESSAGE_BYTES, admin, patiently
+
+_DAY_MS = 86_400_000
+_TIMEOUT_S = 20
+
+#: Record time is the wall clock, except where the record's own time is the survey's.
+_SETTINGS: dict[str, dict[str, str]] = {
+    "detections": {"retention.ms": str(30 * _DAY_MS)},
+    "images": {"retention.ms": str(30 * _DAY_MS)},
+    "labels": {"retention.ms": "-1", "compression.type": "lz4"},
+    "curves": {"cleanup.policy": "compact", "min.compaction.lag.ms": "60000"},
+    "ledger": {"retention.ms": str(400 * _DAY_MS)},
+    "dead-letters": {"retention.ms": "-1"},
+}
+#: These share one partition count, so that an object keeps its number all the way.
+_BY_OBJECT = ("detections", "images", "curves", "labels")
+
+
+class WrongNamespace(Failed):
+    """A namespace that is in use, or not made as this worker needs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """Names of one stream's topics and groups; every replay has its own.
+
+    >>> Namespace("nightjar", "rr").topic("labels")
+    'nightjar.labels'
+    """
+
+    name: str
+    classifier: str
+
+    def topic(self, kind: str) -> str:
+        return f"{self.name}.{kind}"
+
+    def twin(self, source: str) -> str:
+        """The empty topic on our cluster whose offsets stand for those of a survey's topic."""
+        return f"{self.name}.source.{source}"
+
+    def group(self, span: str) -> str:
+        return (
+            f"{self.name}.classify.{self.classifier}"
+            if span == "classify"
+            else f"{self.name}.{span}"
+        )
+
+
+def ensure(
+    client: Mapping[str, Any],
+    namespace: Namespace,
+    partitions: int,
+    replication: int,
+    stop: Callable[[], bool],
+) -> int:
+    """Make what is missing of a namespace, check what is there; its partition count.
+
+    Raises
+    ------
+    WrongNamespace
+        Its keyed topics differ in their number of partitions, or from what was asked for.
+    """
+    kafka = admin(client)
+    there = _topics(kafka, stop)
+    names = {kind: namespace.topic(kind) for kind in _SETTINGS}
+    counts = {names[k]: there[names[k]] for k in _BY_OBJECT if names[k] in there}
+    if counts and set(counts.values()) != {partitions}:
+        msg = (
+            f"namespace {namespace.name!r} was made with other partition counts than "
+            f"--partitions {partitions}: {counts}. The count is fixed for a namespace's life, as "
+            "every object keeps its partition: take the count it has, or another --namespace"
+        )
+        raise WrongNamespace(msg)
+    new = [
+        NewTopic(
+            name,
+            partitions if kind in _BY_OBJECT else 1,
+            replication,
+            config={
+                "message.timestamp.type": "CreateTime",
+                "max.message.bytes": str(MAX_MESSAGE_BYTES),
+                "min.insync.replicas": str(min(2, replication)),
+                **_SETTINGS[kind],
+            },
+        )
+        for kind, name in names.items()
+        if name not in there
+    ]
+    _create(kafka, new, stop)
+    for span, topic in (("curves", "detections"), ("classify", "images")):
+        _first_offsets(
+            kafka,
+            namespace.group(span),
+            [TopicPartition(names[topic], p, 0) for p in range(partitions)],
+            stop,
+        )
+    return partitions
+
+
+def refuse_if_used(client: Mapping[str, Any], name: str, stop: Callable[[], bool]) -> None:
+    """A replay may only write where nothing stands.
+
+    Raises
+    ------
+    WrongNamespace
+        There are topics of that name already.
+    """
+    used = sorted(t for t in _topics(admin(client), stop) if t.startswith(f"{name}."))
+    if used:
+        msg = (
+            f"namespace {name!r} is in use ({', '.join(used[:3])} ...): a replay never touches "
+            "what stands; choose another --namespace"
+        )
+        raise WrongNamespace(msg)
+
+
+def twin(
+    kafka: AdminClient,
+    survey: AdminClient,
+    namespace: Namespace,
+    topic: str,
+    replication: int,
+    start: str,
+    stop: Callable[[], bool],
+) -> str | None:
+    """The twin of a survey's topic, made with its first offsets; None while the survey has no
+    such topic.
+
+    Offsets can be committed on an empty topic and read back, and a commit on it inside a
+    transaction is fenced like any other: so a read-only cluster can still be read exactly once.
+    """
+    count = _topics(survey, stop).get(topic)
+    if count is None:
+        return None
+    if len(topic) > 128:
+        msg = f"topic name {topic!r} is longer than the 128 bytes that an origin has room for"
+        raise WrongNamespace(msg)
+    name = namespace.twin(topic)
+    there = _topics(kafka, stop).get(name)
+    if there is None:
+        config = {"retention.ms": "-1", "max.message.bytes": "1024"}
+        _create(kafka, [NewTopic(name, count, replication, config=config)], stop)
+    elif there < count:
+        futures = kafka.create_partitions([NewPartitions(name, count)])
+        patiently(f"partitions of {name}", lambda: futures[name].result(_TIMEOUT_S), stop)
+    spec = OffsetSpec.earliest() if start == "earliest" else OffsetSpec.latest()
+    request = {TopicPartition(topic, p): spec for p in range(count)}
+    firsts = patiently(
+        f"first offsets of {topic}",
+        lambda: {
+            p.partition: f.result(_TIMEOUT_S).offset
+            for p, f in survey.list_offsets(request).items()
+        },
+        stop,
+    )
+    _first_offsets(
+        kafka,
+        namespace.group("decode"),
+        [TopicPartition(name, p, firsts[p]) for p in range(count)],
+        stop,
+    )
+    return name
+
+
+def _topics(kafka: AdminClient, stop: Callable[[], bool]) -> dict[str, int]:
+    listed = patiently("Kafka", lambda: kafka.list_topics(timeout=5), stop)
+    return {name: len(t.partitions) for name, t in listed.topics.items() if t.error is None}
+
+
+def _create(kafka: AdminClient, topics: list[NewTopic], stop: Callable[[], bool]) -> None:
+    if not topics:
+        return
+    for name, future in kafka.create_topics(topics, operation_timeout=_TIMEOUT_S).items():
+        try:
+            future.result(_TIMEOUT_S)
+        except KafkaException as exc:  # another worker starts at the same moment
+            if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+        patiently(f"topic {name}", lambda name=name: _present(kafka, name), stop)
+
+
+def _present(kafka: AdminClient, name: str) -> None:
+    error = kafka.list_topics(name, timeout=5).topics[name].error
+    if error is not None:
+        raise KafkaException(error)
+
+
+def _first_offsets(
+    kafka: AdminClient, group: str, wanted: Iterable[TopicPartition], stop: Callable[[], bool]
+) -> None:
+    """Commit first offsets where a group has none: a reset by accident would skip or repeat."""
+    wanted = list(wanted)
+    asked = [TopicPartition(t.topic, t.partition) for t in wanted]
+
+    def known() -> dict[tuple[str, int], int]:
+        request = [ConsumerGroupTopicPartitions(group, asked)]
+        answer = next(iter(kafka.list_consumer_group_offsets(request).values())).result(_TIMEOUT_S)
+        return {(t.topic, t.partition): t.offset for t in answer.topic_partitions}
+
+    have = patiently(f"offsets of {group}", known, stop)
+    missing = [t for t in wanted if have.get((t.topic, t.partition), -1) < 0]
+    if not missing:
+        return
+
+    def commit() -> None:
+        request = [ConsumerGroupTopicPartitions(group, missing)]
+        answer = next(iter(kafka.alter_consumer_group_offsets(request).values())).result(_TIMEOUT_S)
+        for t in answer.topic_partitions:
+            if t.error is not None:
+                raise KafkaException(t.error)
+
+    try:
+        patiently(f"first offsets of {group}", commit, stop)
+    except KafkaException as exc:
+        # a member is already there, so another worker of this namespace has committed them
+        if exc.args[0].code() not in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP):
+            raise

@@ -1,0 +1,97 @@
+"""The whole route on one machine, staying up: Kafka (ours unless one is given) and the workers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from confluent_kafka.admin import NewTopic
+
+from workers import topics
+from workers.crew import Crew
+from workers.follow import Follower
+from workers.kafka import MAX_MESSAGE_BYTES, admin
+from workers.local_kafka import LocalKafka
+from workers.log import logger
+
+if TYPE_CHECKING:
+    from workers.settings import Settings
+
+SPANS = ("decode", "curves", "classify")
+_STATUS_EVERY_S = 10.0
+
+
+@contextlib.contextmanager
+def kafka(settings: Settings) -> Iterator[str]:
+    """The cluster to use: the one that the settings name, else a local one while it is needed."""
+    if settings.kafka.bootstrap_servers:
+        yield settings.kafka.bootstrap_servers
+        return
+    local = settings.local_kafka
+    with LocalKafka(Path(local.data_dir), local.port, mode=local.mode) as node:
+        yield node.bootstrap
+
+
+def make_source(client: dict[str, object], topic: str, partitions: int) -> None:
+    """A topic to publish packets to, where a survey has none for us."""
+    kafka = admin(client)
+    if topic in kafka.list_topics(timeout=10).topics:
+        return
+    config = {"retention.ms": str(7 * 86_400_000), "max.message.bytes": str(MAX_MESSAGE_BYTES)}
+    kafka.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result(20)
+
+
+def up(settings: Settings) -> None:
+    """Run until Ctrl-C; then stop the workers in the order of the route, and Kafka last.
+
+    A second Ctrl-C kills: nothing is lost, as what was not committed is found again.
+    """
+    asked: list[float] = []
+
+    def stop(number: int, frame: object) -> None:
+        asked.append(time.monotonic())
+        if len(asked) > 1:
+            crew.kill()
+            os._exit(1)
+
+    with kafka(settings) as bootstrap:
+        settings = settings.using(bootstrap)
+        client = settings.kafka.client()
+        if not settings.source.topics:
+            make_source(client, "alerts", settings.partitions)
+            settings = settings.reading("alerts")
+            logger().info("publish packets here", kafka=bootstrap, topic="alerts")
+        crew = Crew(SPANS, settings.environment())
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)
+        from models import cards
+
+        namespace = topics.Namespace(settings.namespace, cards.find(settings.classify.model).name)
+        topics.ensure(
+            client, namespace, settings.partitions, settings.kafka.replication, lambda: bool(asked)
+        )
+        follower = Follower(client, namespace.topic("ledger"))
+        crew.start()
+        try:
+            said = time.monotonic()
+            while not asked:
+                totals = follower.read(0.25)
+                crew.watch()
+                if time.monotonic() - said >= _STATUS_EVERY_S:
+                    said = time.monotonic()
+                    logger().info("so far", received=totals.received, **totals.outcomes())
+        finally:
+            follower.read(0)
+            clean = crew.stop()
+            totals = follower.read(0.5)
+            follower.close()
+            logger().info(
+                "stopped" if clean else "stopped by force; nothing is lost",
+                received=totals.received,
+                **totals.outcomes(),
+            )

@@ -1,0 +1,276 @@
+"""What a worker process does: takes a slot, joins its groups, walks its part of the route."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workers import slots, topics
+from workers.counting import AlertMetrics, RestoreMetrics, SpanMetrics, say_build
+from workers.errors import Failed, Misused
+from workers.intake import Intake
+from workers.kafka import Stopped, admin, consumer, member, transactional
+from workers.log import logger
+from workers.span import Fenced, Span, Stage
+
+if TYPE_CHECKING:
+    from models.cards import Card
+    from workers.settings import Settings
+
+SPANS = ("decode", "curves", "classify")
+#: Records per consume() call; packets and large images are cut further by their bytes.
+_LIMIT = 500
+
+
+class Stop:
+    """Becomes true once, by a signal or by a failure of a neighbour thread."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def __call__(self) -> bool:
+        return self._event.is_set()
+
+    def set(self) -> None:
+        self._event.set()
+
+
+def work(settings: Settings, spans: Sequence[str]) -> None:
+    """Run spans, each in a thread of its own, until SIGTERM or SIGINT; a second one kills.
+
+    Raises
+    ------
+    Misused
+        A span that there is not.
+    Failed
+        The namespace is made otherwise than this worker needs, or its place was taken.
+    """
+    for span in spans:
+        if span not in SPANS:
+            msg = f"no span {span!r}; there are {', '.join(SPANS)}"
+            raise Misused(msg)
+    stop = Stop()
+    _on_signals(stop)
+    _end_with_parent(stop)
+    failures: list[BaseException] = []
+
+    def one(span: str) -> None:
+        try:
+            _run(settings, span, stop)
+        except Stopped:
+            pass
+        except BaseException as exc:
+            failures.append(exc)
+        finally:
+            stop.set()
+
+    threads = [threading.Thread(target=one, args=(span,), name=span) for span in spans]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for exc in failures:
+        if isinstance(exc, Fenced):
+            raise Failed(str(exc)) from exc
+        raise exc
+
+
+def _run(settings: Settings, span: str, stop: Stop) -> None:
+    client = settings.kafka.client()
+    card = _card(settings)
+    namespace = topics.Namespace(settings.namespace, card.name)
+    slot = slots.take(Path(settings.state_dir), settings.namespace, span)
+    logger().info("start", span=span, worker=slot.name, kafka=settings.kafka.bootstrap_servers)
+    partitions = topics.ensure(
+        client, namespace, settings.partitions, settings.kafka.replication, stop
+    )
+    alerts = AlertMetrics()
+    stage: Stage
+    between: Callable[[Intake], None] = _nothing
+    ours = member(client, namespace.group(span), slot.name)
+    if span == "decode":
+        stage = _decode(settings, namespace, partitions, alerts)
+        source = settings.source_client()
+        fetcher = consumer(source, **{"isolation.level": "read_uncommitted"})
+        between = Sources(settings, namespace, client, source, stop).look
+        read: dict[str, str] = {}
+    else:
+        topic = namespace.topic("detections" if span == "curves" else "images")
+        make = _curves if span == "curves" else _classify
+        stage = make(settings, namespace, partitions, alerts, card, stop)
+        fetcher = ours
+        read = {topic: topic}
+    limit = settings.classify.max_batch if span == "classify" else _LIMIT
+    intake = Intake(ours, fetcher, stop, stage.ready, limit)
+    if read:
+        intake.subscribe(read)
+    Span(
+        stage=stage,
+        intake=intake,
+        producer=transactional(client, slot.name),
+        ledger_topic=namespace.topic("ledger"),
+        dead_topic=namespace.topic("dead-letters"),
+        worker=slot.name,
+        commit_s=settings.commit_ms / 1000,
+        stop=stop,
+        metrics=SpanMetrics(span),
+        between=between,
+    ).run()
+    slot.release()
+
+
+def _nothing(intake: Intake) -> None:
+    pass
+
+
+def _card(settings: Settings) -> Card:
+    from models import cards
+
+    return cards.find(settings.classify.model)
+
+
+def _decode(
+    settings: Settings, namespace: topics.Namespace, partitions: int, m: AlertMetrics
+) -> Stage:
+    from broker.decode import Decoder
+    from workers.route import DecodeStage
+
+    survey = None if settings.source.survey == "auto" else settings.source.survey
+    return DecodeStage(
+        Decoder(public_only=settings.source.public_only),
+        survey,
+        namespace.topic("detections"),
+        namespace.topic("dead-letters"),
+        partitions,
+        m,
+    )
+
+
+def _curves(
+    settings: Settings,
+    namespace: topics.Namespace,
+    partitions: int,
+    m: AlertMetrics,
+    card: Card,
+    stop: Stop,
+) -> Stage:
+    from workers.restore import restore
+    from workers.route import CurvesStage
+
+    client, pages = settings.kafka.client(), namespace.topic("curves")
+    metrics = RestoreMetrics()
+
+    def back(partition: int, curves: Any, breathe: Callable[[], None]) -> None:
+        restore(client, pages, partition, curves, breathe, stop, metrics)
+
+    return CurvesStage(
+        card.inputs,
+        namespace.topic("images"),
+        pages,
+        namespace.topic("dead-letters"),
+        partitions,
+        back,
+        m,
+    )
+
+
+def _classify(
+    settings: Settings,
+    namespace: topics.Namespace,
+    partitions: int,
+    m: AlertMetrics,
+    card: Card,
+    stop: Stop,
+) -> Stage:
+    from models.classifier import Classifier
+    from workers.route import ClassifyStage
+
+    classifier = Classifier(card, settings.classify.device, settings.classify.max_batch)
+    logger().info(
+        "network", model=card.name, device=classifier.device, precision=classifier.precision
+    )
+    say_build(card.name, classifier.device)
+    return ClassifyStage(
+        classifier.classify,
+        namespace.topic("labels"),
+        namespace.topic("dead-letters"),
+        partitions,
+        m,
+    )
+
+
+class Sources:
+    """Keeps the decode span subscribed to the twins of the survey topics that there are.
+
+    A topic that the survey has yet to make is waited for, aloud.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        namespace: topics.Namespace,
+        client: dict[str, Any],
+        source: dict[str, Any],
+        stop: Stop,
+    ) -> None:
+        self._settings = settings
+        self._twin = partial(
+            topics.twin,
+            admin(client),
+            admin(source),
+            namespace,
+            replication=settings.kafka.replication,
+            start=settings.source.start,
+            stop=stop,
+        )
+        self._waiting = set(settings.source.topics)
+        self._said: set[str] = set()
+        self._found: dict[str, str] = {}
+
+    def look(self, intake: Intake) -> None:
+        found = False
+        for topic in sorted(self._waiting):
+            name = self._twin(topic=topic)
+            if name is not None:
+                self._found[name] = topic
+                self._waiting.discard(topic)
+                found = True
+            elif topic not in self._said:
+                self._said.add(topic)
+                logger().warning(
+                    "no such topic at the survey's Kafka yet; waiting for it",
+                    topic=topic,
+                    kafka=self._settings.source.bootstrap_servers
+                    or self._settings.kafka.bootstrap_servers,
+                )
+        if found:
+            intake.subscribe(self._found)
+
+
+def _on_signals(stop: Stop) -> None:
+    def asked(number: int, frame: object) -> None:
+        if stop():  # the second time: at once; what was not committed is found again
+            os._exit(1)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGINT, asked)
+
+
+def _end_with_parent(stop: Stop) -> None:
+    """A crew's worker has a pipe as standard input; its end means that the parent is gone."""
+    if "NIGHTJAR_CREW" not in os.environ:
+        return
+
+    def wait() -> None:
+        select.select([sys.stdin.fileno()], [], [])
+        stop.set()
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
