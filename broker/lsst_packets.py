@@ -77,7 +77,7 @@ class LsstPackets:
         self._oldest = observed.first[:-1].tolist()
 
     def packet(self, sighting: int, draw: int) -> bytes:
-        """Packet of the alert that is row `sighting`; `draw` (64 random bits) is its small print."""
+        """Packet of the alert in row `sighting`; `draw` (64 random bits) is its small print."""
         seen, k = self._observed, sighting
         o = int(seen.sightings["object"][k])
         head = long(int(seen.sightings["id"][k])), PRESENT, text("wide"), PRESENT, text("lowdust")

@@ -98,7 +98,7 @@ class ZtfPackets:
         self._oldest = observed.first[:-1].tolist()
 
     def packet(self, sighting: int, draw: int) -> bytes:
-        """Packet of the alert that is row `sighting`; `draw` (64 random bits) is its small print."""
+        """Packet of the alert in row `sighting`; `draw` (64 random bits) is its small print."""
         sync = draw.to_bytes(8, "little") * 2
         body = self._body(sighting, draw)
         return b"".join((self._header, sync, b"\x02", long(len(body)), body, sync))
