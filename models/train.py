@@ -54,7 +54,7 @@ class Epoch:
 def train(
     data: Path,
     out: Path,
-    epochs: int = 24,
+    epochs: int = 28,
     seed: int = 0,
     device: str = "auto",
     progress: Callable[[Epoch], None] = lambda _: None,

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from broker.grids import GRIDS
+from models import catalogue
+
+
+def small() -> catalogue.Catalogue:
+    t = np.array([3.0, 1.0, 1.01, 9000.0, 2.0, 5.0, 5.9, 6.1, 10.0])
+    m = np.array([15.0, 14.00004, 14.00006, 13.0, 16.0, 12.0, 12.1, 12.2, 1.0])
+    off = np.array([0, 5, 8, 9])
+    return catalogue.from_arrays(t, m, off, np.array([11, 12, 13]), np.array([8, 5, 9]))
+
+
+def test_curves_are_cleaned_sorted_and_in_the_streams_units() -> None:
+    curves = small()
+    assert curves.n.tolist() == [4, 3]  # a corrupt date and a delta Scuti are gone
+    assert curves.time[:4].tolist() == [1_000_000, 1_010_000, 2_000_000, 3_000_000]
+    assert curves.magnitude[:4].tolist() == [140_000, 140_001, 160_000, 150_000]
+    assert [list(catalogue.CLASSES.values())[i] for i in curves.label] == ["LPV", "EW"]
+    assert curves.split.tolist() == [zlib.crc32(b"11"), zlib.crc32(b"12")]
+
+
+def test_one_point_a_night() -> None:
+    nightly = small().nightly()
+    assert nightly.n.tolist() == [3, 2]
+    assert nightly.time.tolist() == [1_000_000, 2_000_000, 3_000_000, 5_000_000, 5_900_000]
+
+
+def test_cut_takes_first_points() -> None:
+    curves = small()
+    cut = curves.cut(np.array([1, 0, 1]), np.array([2, 4, 1]))
+    assert cut.n.tolist() == [2, 4, 1]
+    assert cut.time.tolist() == [
+        *curves.time[4:6].tolist(),
+        *curves.time[:4].tolist(),
+        curves.time[4],
+    ]
+    assert cut.label.tolist() == curves.label[[1, 0, 1]].tolist()
+
+
+def test_counts_hold_every_pair_inside_the_grid() -> None:
+    counts = small().counts(GRIDS["fiducial"])
+    assert counts.shape == (2, 22 * 23)
+    assert counts.sum(1).tolist() == [6, 3]
+
+
+def test_the_three_parts_share_no_object_and_leave_none_out() -> None:
+    size = 5000
+    curves = catalogue.Catalogue(
+        np.arange(size),
+        np.zeros(size, np.int32),
+        np.arange(size + 1),
+        np.zeros(size, np.int64),
+        np.array([zlib.crc32(str(i).encode()) for i in range(size)]),
+    )
+    parts = (curves.test, curves.validation, curves.training)
+    assert sorted(np.concatenate(parts)) == list(range(size))
+    assert [round(len(p) / size, 1) for p in parts] == [0.2, 0.1, 0.7]
+
+
+def test_a_missing_or_wrong_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"crts_south\.npz: no such file"):
+        catalogue.read(tmp_path)
+    np.savez(tmp_path / "crts_south.npz", t=np.zeros(1))
+    with pytest.raises(ValueError, match="expected arrays t, m, off, ids and lab"):
+        catalogue.read(tmp_path)
+    (tmp_path / "crts_south.npz").write_bytes(b"<html>")
+    with pytest.raises(ValueError, match="expected arrays t, m, off, ids and lab"):
+        catalogue.read(tmp_path)

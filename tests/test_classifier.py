@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from broker import sparse
+from broker.grids import GRIDS
+from broker.records import BLOCK, IMAGE, PRESENCE, REASONS, SURVEYS, Images
+from models import forward, intensity, network
+from models.cards import Card
+from models.classifier import Classifier, device_batches
+from models.train import declaration
+
+GRID = GRIDS["fiducial"]
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory) -> Card:
+    """The shipped network's card with weights that were never trained."""
+    path = tmp_path_factory.mktemp("card") / "blank.toml"
+    torch.manual_seed(0)
+    net = network.build("shallow", GRID.shape, 7)
+    weights = save(net.state_dict())
+    path.with_suffix(".safetensors").write_bytes(weights)
+    return replace(declaration(path), weights_sha256=hashlib.sha256(weights).hexdigest())
+
+
+def images(card: Card, bands: list[list[int]], seed: int = 0, inside: bool = True) -> Images:
+    """Images of ZTF alerts: per image the measurements of each of its bands."""
+    draw = np.random.default_rng(seed)
+    rows = np.zeros(len(bands), IMAGE)
+    rows["survey"] = SURVEYS.index("ztf")
+    rows["context"] = np.nan
+    rows["context"]["distnr"] = 0.2 if inside else 3.0
+    rows["context"]["sgscore1"] = 0.9
+    first = np.concatenate([[0], np.cumsum([len(b) for b in bands])]).astype(np.int64)
+    blocks = np.zeros(first[-1], BLOCK)
+    blocks["channel"] = card.channel.hash
+    blocks["n"] = [n for image in bands for n in image]
+    heap = np.zeros(int(first[-1]) * GRID.cells * sparse.MOST_BYTES_A_CELL, np.uint8)
+    at = 0
+    for block in blocks:
+        pairs = int(block["n"]) * (int(block["n"]) - 1) // 2
+        cells = draw.integers(0, GRID.cells, pairs)
+        end = sparse.pack(np.bincount(cells, minlength=GRID.cells).astype(np.int32), heap, at)
+        block["counts"] = (at, end - at)
+        at = end
+    none = np.zeros(len(bands) + 1, np.int64)
+    return Images(rows, np.zeros(0, PRESENCE), none, blocks, first, heap)
+
+
+def expected(card: Card, batch: Images) -> np.ndarray:
+    """One image after the other, in float64, from the definition."""
+    net = forward.load_network(card).double()
+    answers = []
+    for i in range(len(batch)):
+        total = np.zeros(7)
+        weights = 0
+        for block in batch.blocks[batch.first_block[i] : batch.first_block[i + 1]]:
+            if block["n"] < card.min_points:
+                continue
+            counts = np.zeros(GRID.cells, np.int32)
+            begin = block["counts"]["start"]
+            sparse.unpack(batch.heap, begin, begin + block["counts"]["length"], counts)
+            levels = intensity.paper(
+                torch.from_numpy(counts[None]), torch.tensor([int(block["n"])])
+            )
+            log_p = net(levels.double().view(1, 1, *GRID.shape)).log_softmax(1)
+            weight = min(int(block["n"]), 50)
+            total += weight * log_p[0].detach().numpy()
+            weights += weight
+        p = np.exp(total / weights)
+        answers.append(p / p.sum())
+    return np.array(answers)
+
+
+def test_probabilities_are_those_of_the_definition(card: Card) -> None:
+    draw = np.random.default_rng(5)
+    batch = images(card, [[*draw.integers(3, 90, 3).tolist(), 30] for _ in range(90)])
+    labels = Classifier(card, "cpu", precision="fp32", clock=lambda: 77).classify(batch)
+    assert (labels.reason == REASONS.index("none")).all()
+    assert np.allclose(labels.probabilities, expected(card, batch), rtol=2e-4)
+    assert np.allclose(labels.probabilities.sum(1), 1, atol=1e-6)
+    assert labels.classified_ms == 77
+    assert labels.classifier == "blank 1"
+    assert labels.class_ids == (2325, 2325, 2323, 2323, 2323, 2321, 2326)
+    assert labels.weights_hash == card.weights_sha256
+    assert "grid=fiducial" in labels.params
+    assert "precision=fp32" in labels.params
+    assert "device=cpu" in labels.params
+
+
+def test_what_is_not_named_says_why_and_has_no_probabilities(card: Card) -> None:
+    batch = images(card, [[9], [4], [], [9], [9]])
+    batch.images["context"]["sgscore1"][3] = 0.1
+    batch.images["reason"][4] = REASONS.index("solar_system")
+    labels = Classifier(card, "cpu", 64).classify(batch)
+    words = [REASONS[r] for r in labels.reason]
+    assert words == ["none", "too_few_points", "no_photometry", "out_of_domain", "solar_system"]
+    assert np.isnan(labels.probabilities[1:]).all()
+    assert np.isfinite(labels.probabilities[0]).all()
+    assert batch.images["reason"].tolist() == [0, 0, 0, 0, REASONS.index("solar_system")]
+
+
+def test_no_images_and_none_to_feed(card: Card) -> None:
+    classifier = Classifier(card, "cpu", 16)
+    assert len(classifier.classify(images(card, []))) == 0
+    assert classifier.classify(images(card, [[2]])).probabilities.shape == (1, 7)
+
+
+def test_an_answer_has_the_same_bits_whatever_its_neighbours(card: Card) -> None:
+    """On this backend also whatever the padded shape, as the shapes begin at 16."""
+    classifier = Classifier(card, "cpu", precision="fp32")
+    lengths = np.random.default_rng(6).integers(5, 60, 300)
+    batch = images(card, [[int(n)] for n in lengths])
+    whole = classifier.classify(batch).probabilities
+    for rows in ([0, 299], list(range(40, 60)), list(range(100, 160)), list(range(299, -1, -1))):
+        part = Images(
+            batch.images[rows],
+            batch.presences,
+            np.zeros(len(rows) + 1, np.int64),
+            batch.blocks[rows],
+            np.arange(len(rows) + 1),
+            batch.heap,
+        )
+        assert np.array_equal(classifier.classify(part).probabilities, whole[rows])
+
+
+@pytest.mark.parametrize("rows", [0, 1, 16, 17, 47, 48, 64, 191, 192, 256, 257, 1000])
+@pytest.mark.parametrize("shapes", [(16,), (16, 64), (16, 64, 256)])
+def test_device_batches_cover_all_rows_once(rows: int, shapes: tuple[int, ...]) -> None:
+    cut = list(device_batches(rows, shapes))
+    assert [r for begin, end, _ in cut for r in range(begin, end)] == list(range(rows))
+    for begin, end, shape in cut:
+        assert shape in shapes
+        assert end - begin <= shape
+        assert shape == 16 or end - begin >= 0.75 * shape
+
+
+def test_a_lost_device_is_said_aloud_and_labelling_goes_on(card: Card) -> None:
+    class LostLater:
+        device, precision = "cuda", "bf16"
+
+        def __init__(self, ready: forward.Forward) -> None:
+            self.ready, self.fed = ready, 0
+
+        def __call__(self, counts: np.ndarray, n: np.ndarray) -> np.ndarray:
+            self.fed += 1
+            if self.fed > 1:
+                msg = "CUDA error: unspecified launch failure"
+                raise RuntimeError(msg)
+            return self.ready(counts, n)
+
+    def prepare(card, device, *args):
+        ready = forward.prepare(card, "cpu", *args)
+        return ready if device == "cpu" else LostLater(ready)
+
+    lost: list[str] = []
+    classifier = Classifier(
+        card, "cuda", 16, precision="fp32", on_device_lost=lost.append, prepare=prepare
+    )
+    batch = images(card, [[9 + i] for i in range(40)])
+    labels = classifier.classify(batch)
+    assert len(lost) == 1
+    assert "cuda failed" in lost[0]
+    assert "unspecified launch failure" in lost[0]
+    assert classifier.device == "cpu"
+    whole = Classifier(card, "cpu", 16, precision="fp32").classify(batch)
+    assert np.array_equal(labels.probabilities, whole.probabilities)
+    classifier.classify(batch)
+    assert len(lost) == 1
+
+
+def test_an_error_on_the_cpu_is_not_hidden(card: Card) -> None:
+    def fails(counts, n):
+        msg = "broken"
+        raise RuntimeError(msg)
+
+    classifier = Classifier(
+        card,
+        "cpu",
+        16,
+        prepare=lambda *args: replace(forward.prepare(*args), log_p=fails),
+    )
+    with pytest.raises(RuntimeError, match="broken"):
+        classifier.classify(images(card, [[9]]))
+
+
+def test_counts_beyond_the_grid_are_refused_with_the_image(card: Card) -> None:
+    batch = images(card, [[9], [9], [9]])
+    batch.blocks["counts"]["length"][1] -= 1
+    with pytest.raises(ValueError, match="image 1 do not fit the grid 'fiducial'"):
+        Classifier(card, "cpu", 16).classify(batch)
+
+
+def test_wrong_settings_say_what_was_expected(card: Card) -> None:
+    with pytest.raises(ValueError, match=r"max_batch 100: expected one of \(16, 64, 256\)"):
+        Classifier(card, "cpu", 100)
+    with pytest.raises(ValueError, match="expected auto, cpu or cuda"):
+        Classifier(card, "tpu")
+
+
+def test_weights_that_the_card_does_not_describe_are_refused(card: Card) -> None:
+    with pytest.raises(ValueError, match="sha256 differs"):
+        Classifier(replace(card, weights_sha256="0" * 64), "cpu")
+
+
+def test_the_choice_is_measured_and_said(card: Card) -> None:
+    classifier = Classifier(card, "cpu", 16)
+    assert set(classifier.images_per_s) == {"fp32", "bf16"}
+    assert classifier.precision in classifier.images_per_s
+    assert Classifier(card, "cpu", 16, precision="bf16").precision == "bf16"
+
+
+def test_bf16_names_as_fp32_does(card: Card) -> None:
+    batch = images(card, [[40]] * 20)
+    exact = Classifier(card, "cpu", 16, precision="fp32").classify(batch).probabilities
+    coarse = Classifier(card, "cpu", 16, precision="bf16").classify(batch).probabilities
+    assert np.abs(exact - coarse).max() < 0.03
