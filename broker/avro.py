@@ -7,21 +7,28 @@ survey's new schema version costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from broker import encoder
 from broker import interpreter as ops
-from broker.avro_types import SchemaError, Type, parse
-from broker.records import SPAN
+from broker.avro_read import ReadProgram
+from broker.avro_table import Table
+from broker.avro_types import SchemaError, parse
+from broker.avro_write import WriteProgram
 
-__all__ = ["TRUNCATED", "Reader", "Rows", "SchemaError", "Table", "explain"]
+__all__ = ["TRUNCATED", "Reader", "Rows", "SchemaError", "Table", "Writer", "explain"]
 
-MAX_PROGRAM = 1 << 20  #: words; the largest survey schema takes some 1500
 PAYLOAD = bytes.__basicsize__ - 1  #: of a bytes object: CPython keeps its bytes here, behind a head
+KEPT_ROOM = 1 << 26  #: bytes; a batch that needed more gives its room back
+NO_COLUMNS = Table(np.dtype([("", "V1")]), {})
+NO_BYTES = np.empty(0, np.uint8)
 TRUNCATED = ops.TRUNCATED
 
 _WORDS = {
@@ -42,67 +49,6 @@ _WORDS = {
 def explain(code: int) -> str:
     """What an error code of `Rows.status` means, in words."""
     return _WORDS[int(code)]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One record level: which fields of its rows are which fields of the Avro record.
-
-    Attributes
-    ----------
-    dtype
-        Structured; fields of ints, floats, S<n>, records.SPAN, and structs of these.
-    fields
-        Field of the dtype ("context.rb" reaches into a struct) -> path in the Avro record
-        ("candidate.magpsf"; "" is the item itself). One path may feed several fields.
-    defaults
-        The row that a new record starts from: Avro's null and absent fields leave it. Without it:
-        NaN, 0, b"" and empty spans.
-    """
-
-    dtype: np.dtype[Any]
-    fields: Mapping[str, str]
-    defaults: np.void | None = None
-
-    def default_row(self) -> NDArray[np.void]:
-        """(1,) of dtype, contiguous."""
-        row = np.zeros(1, self.dtype)
-        if self.defaults is not None:
-            row[0] = self.defaults
-        else:
-            _fill(row)
-        return row
-
-    def column(self, name: str) -> tuple[int, np.dtype[Any]]:
-        """Offset in the row (bytes) and dtype of a field.
-
-        Raises
-        ------
-        TypeError
-            No such field, or one of a type that Avro has no counterpart of.
-        """
-        dtype, offset = self.dtype, 0
-        for part in name.split("."):
-            if part not in (dtype.fields or {}):
-                msg = f"the dtype has no field {name!r}; it has {dtype.names}"
-                raise TypeError(msg)
-            field = dtype.fields[part]  # type: ignore[index]
-            dtype, offset = field[0], offset + field[1]
-        fits = (
-            dtype == SPAN or dtype.kind in "iuS" or (dtype.kind == "f" and dtype.itemsize in (4, 8))
-        )
-        if not fits or not dtype.isnative:
-            msg = f"the field {name!r} is of type {dtype}; f4, f8, ints, S<n> and SPAN are possible"
-            raise TypeError(msg)
-        return offset, dtype
-
-
-def _fill(rows: NDArray[np.void]) -> None:
-    for name in rows.dtype.names or ():
-        if rows.dtype[name].kind == "f":
-            rows[name] = np.nan
-        elif rows.dtype[name].names:
-            _fill(rows[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +97,15 @@ class Reader:
 
     def __init__(self, schema: Any, tables: Mapping[str, Table]) -> None:
         self._names = ("", *(path for path in tables if path))
-        top = tables.get("", Table(np.dtype([("", "V1")]), {}))
-        self._tables = tuple(tables[path] if path else top for path in self._names)
-        self._defaults = tuple(t.default_row() for t in self._tables)
+        self._tables = tuple(tables.get(path, NO_COLUMNS) for path in self._names)
+        self._default_rows = [t.default_row() for t in self._tables]
+        self._defaults = np.array([r.ctypes.data for r in self._default_rows], np.int64)
+        self._rooms: list[_Room] = []  # of calls that are over; one for each thread at most
         whole = parse(schema)
-        program = _Program(self._names, self._tables)
+        program = ReadProgram(self._names, self._tables)
         program.value(whole, 0, "")
         self._code = program.finish()
-        passing = _Program((), ())
+        passing = ReadProgram((), ())
         passing.skip(whole)
         self._passing = passing.finish()
         self.missing: Mapping[str, tuple[str, ...]] = {
@@ -190,39 +137,25 @@ class Reader:
         if np.any((begin < 0) | (begin > stop) | (stop > length)):
             msg = "start and end must lie inside their values"
             raise ValueError(msg)
-        total = int((stop - begin).sum())
-
-        # Pages of memory that no row reaches are never touched, so a generous guess costs little.
-        rows = [np.empty(n, self._tables[0].dtype)]
-        rows += [np.empty(16 + total // 128, t.dtype) for t in self._tables[1:]]
-        rows.append(np.empty(16 + total // 16, np.uint8))
-        tables = np.zeros((len(rows), 5), np.int64)
-        for t, array in enumerate(rows):
-            tables[t, : ops.DEFAULT] = array.ctypes.data, array.itemsize
-            tables[t, ops.CAPACITY] = len(array)
-        for t, row in enumerate(self._defaults):
-            tables[t, ops.DEFAULT] = row.ctypes.data
-        first = np.zeros((len(rows), n + 1), np.int64)
+        room = self._rooms.pop() if self._rooms else _Room([t.dtype for t in self._tables])
+        room.empty(n, self._defaults)
+        first = np.zeros((len(room.tables), n + 1), np.int64)
         status = np.empty(n, np.int64)
-        i = 0
-        while True:
+        i, full = 0, -1
+        while i < n:
             i, full = ops.read_batch(
-                self._code, address + begin, address + stop, i, tables, first, status
+                self._code, address + begin, address + stop, i, room.tables, first, status
             )
-            if full < 0:
-                break
-            # A row takes at least a byte of input, so what is allocated is in proportion to it.
-            grown = np.empty(2 * len(rows[full]), rows[full].dtype)
-            grown[: len(rows[full])] = rows[full]
-            rows[full] = grown
-            tables[full, ops.AT] = grown.ctypes.data
-            tables[full, ops.CAPACITY] = len(grown)
-        count = tables[:, ops.COUNT]
+            if full >= 0:
+                room.grow(full)
+        *rows, heap = room.taken()
+        if sum(r.nbytes for r in room.raw) < KEPT_ROOM:
+            self._rooms.append(room)
         return Rows(
-            {path: rows[t][: count[t]] for t, path in enumerate(self._names)},
-            {p: first[t, : count[0] + 1] for t, p in enumerate(self._names) if p},
+            dict(zip(self._names, rows, strict=True)),
+            {p: first[t, : len(rows[0]) + 1] for t, p in enumerate(self._names) if p},
             status,
-            rows[-1][: count[-1]],
+            heap,
         )
 
     def split(self, value: bytes, records: int, start: int = 0) -> NDArray[np.int64]:
@@ -248,188 +181,159 @@ class Reader:
         return offsets[: n + 1] - at
 
 
-class _Program:
-    """Emits the instructions that read a type; merges skips that follow each other."""
+class Writer:
+    """Writes rows of tables as values of one schema: the inverse of `Reader`.
 
-    def __init__(self, names: Sequence[str], tables: Sequence[Table]) -> None:
-        self.code: list[int] = []
-        self.last = -1  # the instruction that a next one may be merged into
-        self.found: set[tuple[int, str]] = set()
-        self.loops = {path: t for t, path in enumerate(names) if path}
-        self.tables = tables
-        self.wanted: dict[tuple[int, str], list[str]] = {}  # (table, path) -> fields
-        self.live = {(0, "")}  # paths on the way to something wanted
-        for t, table in enumerate(tables):
-            for name, path in table.fields.items():
-                self.wanted.setdefault((t, path), []).append(name)
-                self.live.update((t, prefix) for prefix in _prefixes(path))
-        self.live.update((0, prefix) for path in self.loops for prefix in _prefixes(path))
+    Every field of the schema has a column, a constant or a default. Where it is a union with null,
+    null is written for NaN and for a value that equals the table's default row: 0 and b"" unless
+    `Table.defaults` says otherwise (a nullable boolean column needs a default of, say, 2).
 
-    def emit(self, *words: int) -> int:
-        if len(self.code) > MAX_PROGRAM:
-            msg = "the schema is too large"
-            raise SchemaError(msg)
-        self.last = len(self.code)
-        self.code.extend(words)
-        return self.last
+    Parameters
+    ----------
+    schema
+        As JSON gives it, already parsed.
+    tables
+        As for `Reader`.
+    constants
+        Path in the Avro record -> the value that each record gets there.
 
-    def finish(self) -> NDArray[np.int64]:
-        self.emit(ops.END)
-        return np.array(self.code, np.int64)
+    Raises
+    ------
+    SchemaError
+        Not Avro; recursive; a field with neither column nor constant nor default; a column or
+        constant whose path the schema lacks, or whose type does not fit.
+    """
 
-    def value(self, kind: Type, t: int, path: str) -> None:
-        """Read what is wanted of a value at `path` of table `t`; skip the rest."""
-        fields = self.wanted.get((t, path), ())
-        if t == 0 and kind.kind == "array" and path in self.loops:
-            self.loop(self.loops[path], kind.parts[0])
-        elif kind.kind == "union" and (t, path) in self.live:
-            self.union(kind, t, path)
-        elif fields and kind.kind != "null":
-            if len(fields) > 1:
-                self.emit(ops.MARK)
-            for i, name in enumerate(fields):
-                if i:
-                    self.emit(ops.BACK)
-                self.column(kind, t, name, -1, path)
-        elif kind.kind == "record" and (t, path) in self.live:
-            for name, part in zip(kind.names, kind.parts, strict=True):
-                self.value(part, t, f"{path}.{name}" if path else name)
-        else:
-            self.skip(kind)
+    def __init__(
+        self,
+        schema: Any,
+        tables: Mapping[str, Table],
+        constants: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self._names = ("", *(path for path in tables if path))
+        self._tables = tuple(tables.get(path, NO_COLUMNS) for path in self._names)
+        self._default_rows = [t.default_row() for t in self._tables]
+        program = WriteProgram(self._names, self._tables, constants)
+        program.whole(parse(schema))
+        self._code = np.array(program.code, np.int64)
+        self._constants = np.frombuffer(bytes(program.constants) + b"\0", np.uint8)
+        self._most, self._spans = program.most, program.spans
 
-    def union(self, kind: Type, t: int, path: str) -> None:
-        fields = self.wanted.get((t, path), ())
-        null, other = _option(kind)
-        if other is not None and len(fields) == 1 and other.kind not in ("array", "record"):
-            self.column(other, t, fields[0], null, path)
-            return
-        fits = [k for k in kind.parts if all(self.fits(k, t, name) for name in fields)]
-        if fields and not fits and any(k.kind != "null" for k in kind.parts):
-            raise self.mismatch(kind, t, fields[0], path)
-        self.branches(kind, lambda k: self.value(k, t, path) if k in fits else self.skip(k))
+    def write(
+        self,
+        rows: Mapping[str, NDArray[np.void]],
+        first: Mapping[str, NDArray[np.int64]],
+        heap: NDArray[np.uint8] = NO_BYTES,
+        prefix: bytes = b"",
+    ) -> list[bytes]:
+        """One value per row of the top table, each with `prefix` before it.
 
-    def branches(self, union: Type, body: Callable[[Type], None]) -> None:
-        at = self.emit(ops.UNION, len(union.parts), *(0 for _ in union.parts))
-        ends = []
-        for i, branch in enumerate(union.parts):
-            self.last = -1
-            self.code[at + 2 + i] = len(self.code)
-            body(branch)
-            ends.append(self.emit(ops.JUMP, 0))
-        for end in ends:
-            self.code[end + 1] = len(self.code)
-        self.last = -1
+        Shapes as in `Rows`: rows first[path][i]:first[path][i + 1] of a table belong to value i.
 
-    def loop(self, t: int, item: Type) -> None:
-        """An array's items into table `t`, or past them if it is -1."""
-        if item.size == 0:
-            msg = "an array of items that take no bytes cannot be read"
-            raise SchemaError(msg)
-        at = self.emit(ops.LOOP, t, 0)
-        self.last = -1
-        if t >= 0:
-            self.value(item, t, "")
-        else:
-            self.skip(item)
-        self.emit(ops.NEXT)
-        self.code[at + 2] = len(self.code)
-        self.last = -1
-
-    def fits(self, kind: Type, t: int, name: str) -> bool:
-        _, dtype = self.tables[t].column(name)
-        if dtype.kind in "SV":
-            return kind.kind in ("string", "bytes", "fixed")
-        numbers = ("int", "long", "boolean")
-        return kind.kind in (*numbers, *(("float", "double") if dtype.kind == "f" else ("enum",)))
-
-    def mismatch(self, kind: Type, t: int, name: str, path: str) -> SchemaError:
-        _, dtype = self.tables[t].column(name)
-        words = [k.kind for k in kind.parts] if kind.kind == "union" else kind.kind
-        return SchemaError(f"{path!r} is {words} in the schema, the column {name!r} is {dtype}")
-
-    def column(self, kind: Type, t: int, name: str, null: int, path: str) -> None:
-        """Read one value into one column; `null` is null's tag byte before it, or -1."""
-        if not self.fits(kind, t, name):
-            raise self.mismatch(kind, t, name, path)
-        self.found.add((t, name))
-        offset, dtype = self.tables[t].column(name)
-        size, k = dtype.itemsize, kind.kind
-        if dtype.kind in "SV":
-            op = ops.TEXT if dtype.kind == "S" else ops.SPAN
-            words = [size, -1 if kind.size is None else kind.size, int(k == "string")]
-        elif (k, size) == ("float", 4):
-            op, words = ops.COPY4, [0, 0, 0]
-        elif (k, size) == ("double", 8):
-            op, words = ops.COPY8, [0, 0, 0]
-        elif dtype.kind == "f":
-            source = {"float": ops.FLOAT, "double": ops.DOUBLE, "boolean": ops.BOOLEAN}
-            op, words = ops.REAL, [source.get(k, ops.VARINT), size, 0]
-        elif k == "boolean":
-            op, words = ops.BOOL, [size, 0, 1]
-        else:
-            low, high = _range(kind)
-            info = np.iinfo(dtype)
-            op, words = ops.INT, [size, max(low, int(info.min)), min(high, int(info.max))]
-        self.emit(op, t, offset, null, *words)
-
-    def skip(self, kind: Type) -> None:
-        if kind.size is not None:
-            if self.last >= 0 and self.code[self.last] == ops.SKIP:
-                self.code[self.last + 1] += kind.size
-            elif kind.size:
-                self.emit(ops.SKIP, kind.size)
-        elif kind.kind == "record":
-            for part in kind.parts:
-                self.skip(part)
-        elif kind.kind == "union":
-            self.skip_union(kind)
-        elif kind.kind == "array" and kind.parts[0].size is not None:
-            self.emit(ops.SKIP_ARRAY, kind.parts[0].size)
-        elif kind.kind == "array":
-            self.loop(-1, kind.parts[0])
-        elif kind.kind == "map":
-            key = Type("string", None, "string")
-            self.loop(-1, Type("record", None, None, (key, kind.parts[0])))
-        else:
-            self.emit(ops.SKIP_LENGTH if kind.kind in ("string", "bytes") else ops.SKIP_VARINT)
-
-    def skip_union(self, kind: Type) -> None:
-        null, other = _option(kind)
-        if other is None or (other.size is None and other.kind in ("record", "array", "map")):
-            self.branches(kind, self.skip)
-        elif other.size is not None:
-            same = self.last >= 0 and self.code[self.last : self.last + 3] == [
-                ops.SKIP_OPTION,
-                null,
-                other.size,
-            ]
-            if same:
-                self.code[self.last + 3] += 1
-            else:
-                self.emit(ops.SKIP_OPTION, null, other.size, 1)
-        elif other.kind in ("string", "bytes"):
-            self.emit(ops.SKIP_OPTION_LENGTH, null)
-        else:
-            self.emit(ops.SKIP_OPTION_VARINT, null)
+        Raises
+        ------
+        ValueError
+            A number that its Avro type cannot hold, a string that is not UTF-8 (the message names
+            the row), a span outside the heap, a `first` that is not one.
+        """
+        own = [np.ascontiguousarray(rows[p]) if p or p in rows else None for p in self._names]
+        n = len(first[self._names[1]]) - 1 if own[0] is None else len(own[0])
+        edges = np.zeros((len(own), n + 1), np.int64)
+        tables = np.zeros((len(own), 3), np.int64)
+        size = n * (len(prefix) + self._most[0])
+        for t, (path, table) in enumerate(zip(self._names, own, strict=True)):
+            tables[t, ops.DEFAULT] = self._default_rows[t].ctypes.data
+            if table is None:
+                continue
+            if table.dtype != self._tables[t].dtype:
+                msg = f"the rows of {path!r} are {table.dtype}, not {self._tables[t].dtype}"
+                raise TypeError(msg)
+            tables[t, : ops.DEFAULT] = table.ctypes.data, table.itemsize
+            size += _span_bytes(table, self._spans[t], len(heap))
+            if path:
+                edges[t] = _checked(first[path], n, len(table), path)
+                size += int(edges[t, -1] - edges[t, 0]) * self._most[t]
+        out = np.empty(size, np.uint8)
+        ends = np.zeros(n + 1, np.int64)
+        heap, head = np.ascontiguousarray(heap), np.frombuffer(prefix, np.uint8)
+        error = encoder.write_batch(
+            self._code,
+            self._constants.ctypes.data,
+            tables,
+            edges,
+            heap.ctypes.data,
+            head.ctypes.data,
+            len(head),
+            out.ctypes.data,
+            ends,
+        )
+        if error < 0:
+            at = int(np.flatnonzero(np.diff(ends) < 0)[0]) if n else 0
+            msg = f"value {at} cannot be written: {explain(error)}"
+            raise ValueError(msg)
+        raw = out[: ends[-1]].tobytes()
+        return [raw[a:b] for a, b in pairwise(ends.tolist())]
 
 
-def _prefixes(path: str) -> list[str]:
-    parts = path.split(".")
-    return ["", *(".".join(parts[: i + 1]) for i in range(len(parts)))]
+def _span_bytes(rows: NDArray[np.void], fields: Sequence[str], heap: int) -> int:
+    """Bytes of the heap that the rows' spans cover together."""
+    total = 0
+    for field in fields:
+        span: Any = rows
+        for part in field.split("."):
+            span = span[part]
+        start, length = span["start"], span["length"]
+        if np.any((start < 0) | (start > heap) | (length < 0) | (length > heap - start)):
+            msg = f"a span in {field!r} lies outside the heap"
+            raise ValueError(msg)
+        total += int(length.sum())
+    return total
 
 
-def _option(kind: Type) -> tuple[int, Type | None]:
-    """Of [null, x] or [x, null]: null's tag byte and x; of any other union (0, None)."""
-    kinds = [k.kind for k in kind.parts]
-    if len(kinds) != 2 or kinds.count("null") != 1 or "union" in kinds:
-        return 0, None
-    null = kinds.index("null")
-    return 2 * null, kind.parts[1 - null]
+def _checked(first: NDArray[np.int64], n: int, rows: int, path: str) -> NDArray[np.int64]:
+    first = np.asarray(first, np.int64)
+    if first.shape != (n + 1,) or first[0] < 0 or first[-1] > rows or np.any(np.diff(first) < 0):
+        msg = f"first[{path!r}] does not divide {rows} rows among {n} values"
+        raise ValueError(msg)
+    return first
 
 
-def _range(kind: Type) -> tuple[int, int]:
-    """Values that an Avro int, long or enum may have."""
-    if kind.kind == "enum":
-        return 0, len(kind.names) - 1
-    bits = 31 if kind.kind == "int" else 63
-    return -(1 << bits), (1 << bits) - 1
+class _Room:
+    """Where a batch's rows are put before their number is known; kept warm for the next batch.
+
+    It grows by what was really read, a row for a byte at most: a count that lies allocates nothing.
+    `tables` (table + 1, 5) describes it to the kernel; the last of its rows is the heap.
+    """
+
+    def __init__(self, dtypes: Sequence[np.dtype[Any]]) -> None:
+        # Kept as plain bytes: NumPy copies structured rows field by field.
+        self.dtypes = [*dtypes, np.dtype(np.uint8)]
+        self.tables = np.zeros((len(self.dtypes), 5), np.int64)
+        self.tables[:, ops.SIZE] = [d.itemsize for d in self.dtypes]
+        self.raw = [np.empty(0, np.uint8) for _ in self.dtypes]
+        for t in range(len(self.raw)):
+            self.grow(t, 16)
+
+    def empty(self, n: int, defaults: NDArray[np.int64]) -> None:
+        """Make it ready for `n` top records and rows that start from those at `defaults`."""
+        self.tables[:, ops.COUNT] = 0
+        self.tables[:-1, ops.DEFAULT] = defaults
+        if n > self.tables[0, ops.CAPACITY]:
+            self.grow(0, n)
+
+    def grow(self, t: int, least: int = 0) -> None:
+        """Twice the room in a table, or `least` rows."""
+        capacity = max(2 * int(self.tables[t, ops.CAPACITY]), least)
+        grown = np.empty(capacity * self.dtypes[t].itemsize, np.uint8)
+        grown[: len(self.raw[t])] = self.raw[t]
+        self.raw[t] = grown
+        self.tables[t, ops.AT] = grown.ctypes.data
+        self.tables[t, ops.CAPACITY] = capacity
+
+    def taken(self) -> list[NDArray[Any]]:
+        """Copies of the rows that were read, table by table, and of the heap."""
+        used = (self.tables[:, ops.COUNT] * self.tables[:, ops.SIZE]).tolist()
+        return [
+            raw[:n].copy().view(dtype)
+            for raw, n, dtype in zip(self.raw, used, self.dtypes, strict=True)
+        ]

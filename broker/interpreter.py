@@ -26,6 +26,7 @@ from broker.memory import (
     store_i4,
     store_i8,
     store_u1,
+    word,
 )
 
 I8 = NDArray[np.int64]
@@ -181,9 +182,9 @@ def read(code: I8, at: int, stop: int, tables: I8, row: I8, stack: I8) -> int:
     depth, mark = 0, at
     heap = len(tables) - 1
     while True:
-        op = code[pc]
+        op = word(code, pc)
         if op >= COPY4:
-            null = code[pc + 3]
+            null = word(code, pc + 3)
             if null >= 0:
                 if at >= stop:
                     return TRUNCATED
@@ -194,7 +195,7 @@ def read(code: I8, at: int, stop: int, tables: I8, row: I8, stack: I8) -> int:
                 if tag == null:
                     pc += READ_WORDS
                     continue
-            to = row[code[pc + 1]] + code[pc + 2]
+            to = word(row, word(code, pc + 1)) + word(code, pc + 2)
             if op == COPY4:
                 if stop - at < 4:
                     return TRUNCATED
@@ -209,9 +210,9 @@ def read(code: I8, at: int, stop: int, tables: I8, row: I8, stack: I8) -> int:
                 value, at = varint(at, stop)
                 if at < 0:
                     return at
-                if value < code[pc + 5] or value > code[pc + 6]:
+                if value < word(code, pc + 5) or value > word(code, pc + 6):
                     return OUT_OF_RANGE
-                put_int(to, code[pc + 4], value)
+                put_int(to, word(code, pc + 4), value)
             elif op == BOOL:
                 if at >= stop:
                     return TRUNCATED
@@ -219,9 +220,9 @@ def read(code: I8, at: int, stop: int, tables: I8, row: I8, stack: I8) -> int:
                 at += 1
                 if value > 1:
                     return NOT_BOOLEAN
-                put_int(to, code[pc + 4], value)
+                put_int(to, word(code, pc + 4), value)
             elif op == REAL:
-                source = code[pc + 4]
+                source = word(code, pc + 4)
                 if source == VARINT:
                     value, at = varint(at, stop)
                     if at < 0:
@@ -240,12 +241,12 @@ def read(code: I8, at: int, stop: int, tables: I8, row: I8, stack: I8) -> int:
                         if real > 1:
                             return NOT_BOOLEAN
                     at += size
-                if code[pc + 5] == 8:
+                if word(code, pc + 5) == 8:
                     store_f8(to, real)
                 else:
                     store_f4(to, np.float32(real))
             else:  # TEXT, SPAN
-                length = code[pc + 5]
+                length = word(code, pc + 5)
                 if length < 0:
                     length, at = varint(at, stop)
                     if at < 0:
@@ -254,15 +255,15 @@ def read(code: I8, at: int, stop: int, tables: I8, row: I8, stack: I8) -> int:
                         return NEGATIVE
                 if length > stop - at:
                     return TRUNCATED
-                if code[pc + 6] == 1 and not utf8(at, at + length):
+                if word(code, pc + 6) == 1 and not utf8(at, at + length):
                     return NOT_UTF8
                 if op == TEXT:
-                    if length > code[pc + 4]:
+                    if length > word(code, pc + 4):
                         return TOO_LONG
                     if length > 0 and load_u1(at + length - 1) == 0:
                         return NUL  # a NumPy S column would drop it
                     copy(to, at, length)
-                    clear(to + length, code[pc + 4] - length)
+                    clear(to + length, word(code, pc + 4) - length)
                 else:
                     used = tables[heap, COUNT]
                     if used + length > tables[heap, CAPACITY]:
@@ -274,21 +275,34 @@ def read(code: I8, at: int, stop: int, tables: I8, row: I8, stack: I8) -> int:
                 at += length
             pc += READ_WORDS
         elif op == SKIP_OPTION:
-            null, size = code[pc + 1], code[pc + 2]
-            for _ in range(code[pc + 3]):
+            null, step = word(code, pc + 1), word(code, pc + 2) + 1
+            left = word(code, pc + 3)
+            if left * step <= stop - at:  # so no tag lies behind the end
+                while left > 0:
+                    # Two loops: a predicted exit beats an address that waits for each tag.
+                    while left > 0 and load_u1(at) == 2 - null:
+                        at += step
+                        left -= 1
+                    while left > 0 and load_u1(at) == null:
+                        at += 1
+                        left -= 1
+                    if left > 0 and load_u1(at) & ~2:
+                        return BRANCH
+            while left > 0:
                 if at >= stop:
                     return TRUNCATED
                 tag = load_u1(at)
                 if tag & ~2:
                     return BRANCH
-                at += 1 + (size if tag != null else 0)
+                at += 1 if tag == null else step
+                left -= 1
             if at > stop:
                 return TRUNCATED
             pc += 4
         elif op == SKIP:
-            if code[pc + 1] > stop - at:
+            if word(code, pc + 1) > stop - at:
                 return TRUNCATED
-            at += code[pc + 1]
+            at += word(code, pc + 1)
             pc += 2
         elif op == SKIP_VARINT:
             _, at = varint(at, stop)
@@ -304,7 +318,7 @@ def read(code: I8, at: int, stop: int, tables: I8, row: I8, stack: I8) -> int:
                 at += 1
                 if tag & ~2:
                     return BRANCH
-                present = tag != code[pc + 1]
+                present = tag != word(code, pc + 1)
                 pc += 1
             if present:
                 length, at = varint(at, stop)
@@ -325,7 +339,7 @@ def read(code: I8, at: int, stop: int, tables: I8, row: I8, stack: I8) -> int:
                 depth += 1
             top = depth - 1
             body = stack[top, 1]
-            table: int = code[body - 2]
+            table: int = word(code, body - 2)
             left = stack[top, 0] - 1
             while left == 0:
                 behind = stack[top, 2]
@@ -345,7 +359,7 @@ def read(code: I8, at: int, stop: int, tables: I8, row: I8, stack: I8) -> int:
             stack[top, 0] = left
             if left == 0:
                 depth -= 1
-                pc = code[body - 1]
+                pc = word(code, body - 1)
             else:
                 pc = body
                 if table >= 0:
@@ -356,13 +370,13 @@ def read(code: I8, at: int, stop: int, tables: I8, row: I8, stack: I8) -> int:
             value, at = varint(at, stop)
             if at < 0:
                 return at
-            if value < 0 or value >= code[pc + 1]:
+            if value < 0 or value >= word(code, pc + 1):
                 return BRANCH
-            pc = code[pc + 2 + value]
+            pc = word(code, pc + 2 + value)
         elif op == JUMP:
-            pc = code[pc + 1]
+            pc = word(code, pc + 1)
         elif op == SKIP_ARRAY:
-            size = code[pc + 1]
+            size = word(code, pc + 1)
             while True:
                 items, behind, at = block(at, stop)
                 if at < 0:

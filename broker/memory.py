@@ -74,3 +74,14 @@ def clear(typing: Any, to: Any, length: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), build
+
+
+@intrinsic
+def word(typing: Any, array: Any, i: Any) -> Any:
+    """``array[i]`` for i >= 0, without the test for i < 0 that Numba puts before each."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(array)(context, builder, args[0]).data
+        return builder.load(builder.gep(data, [args[1]], inbounds=True))
+
+    return array.dtype(array, types.int64), build
