@@ -207,11 +207,19 @@ def _schedule(seen: Observed, shares: Shares, rng: np.random.Generator) -> NDArr
 
 
 def spoil(value: bytes, draw: int) -> bytes:
-    """Make a packet that cannot be decoded: cut short, an HTML page, or of no known format."""
+    """Make a packet that cannot be decoded.
+
+    It is cut short, or an HTML error page as archives serve them, or (ZTF) its last sync marker is
+    wrong, or (LSST) nobody knows its schema id.
+    """
     way = draw % 3
     if way == 0:
         return value[: len(value) // 3 + draw % (len(value) // 2)]
-    return HTML if way == 1 else b"\xff\xff" + value[2:]
+    if way == 1:
+        return HTML
+    if value[0] == 0:
+        return b"\x00" + (9999).to_bytes(4, "big") + value[5:]
+    return value[:-1] + bytes([value[-1] ^ 0xFF])
 
 
 def write(simulation: Simulation, folder: Path) -> int:

@@ -34,11 +34,12 @@ def harmonics(phase: Floats, ratios: Floats, phases: Floats) -> Floats:
 def contact_binary(phase: Floats, unequal: float) -> Floats:
     """EW: two nearly equal minima, no flat part. Magnitudes, range 1, mean about 0.
 
-    The cosine terms of the flux follow Rucinski (1993, PASP 105, 1433), a4 = a2 (0.125 - a2);
-    `unequal` (0 to 0.3) is the share by which the second minimum is shallower.
+    Cosine terms of the flux as in Rucinski (1993, PASP 105, 1433): a4 is half of what divides
+    contact from detached, a2 (0.125 - a2); `unequal` (0 to 0.3) makes the second minimum
+    shallower.
     """
     a2 = -0.22
-    a4 = a2 * (0.125 - a2)
+    a4 = 0.5 * a2 * (0.125 - a2)
 
     def magnitude(x: Floats) -> Floats:
         flux = 1 + a2 * np.cos(2 * TURN * x) + a4 * np.cos(4 * TURN * x)

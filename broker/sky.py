@@ -160,7 +160,7 @@ def _character(
         row["amplitude"] = np.clip(rng.lognormal(np.log(0.6), 0.4), 0.3, 1.8)
         shape[:] = (0.0, 0.1 + 0.85 * shape[1], 0.03 * (shape[2] - 0.5), 0.05 * shape[3])
         # Radii of stars of one kind: the share of the orbit spent in eclipse falls as P^(-2/3).
-        shape[0] = np.clip(uniform(0.05, 0.085) * row["period"] ** (-2 / 3), 0.015, 0.09)
+        shape[0] = np.clip(uniform(0.045, 0.07) * row["period"] ** (-2 / 3), 0.015, 0.08)
         return float(uniform(13.8, 17.2))
     if name == "LPV":
         row["period"] = np.clip(rng.lognormal(np.log(260), 0.4), 100, 500)
