@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +12,12 @@ from numpy.typing import NDArray
 
 import schemas
 from broker import avro
-from broker.framing import Framing, Unreadable
-from broker.record_bounds import record_bounds
+from broker.containers import Block, Unreadable, blocks
+from broker.framing import Framing
+from broker.merging import Part, before, merge
+from broker.programs import Program, Programs, program
 from broker.records import ALERT, POINT, DeadLetter, Detections, Packets
-from broker.surveys import SURVEYS, Survey, survey_of
 from broker.surveys.survey import BAD_TIME, GOOD, MISSING_FIELD, NOT_PUBLIC
-from broker.writer_schemas import WriterSchemas
 
 #: Every reason that a dead letter of this stage can have.
 REASONS = (
@@ -38,21 +36,11 @@ _FAULTS = {
     NOT_PUBLIC: ("not_public", "the alert is of a programme that is not public; bytes kept back"),
     BAD_TIME: ("corrupt", "the alert has no time that could be one"),
 }
-MAX_PROGRAMS = 256  #: kept; beyond, all are forgotten: only broken or hostile packets get there
 
 
 def unix_ms() -> int:
     """The wall clock."""
     return time.time_ns() // 1_000_000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Program:
-    """How to read the packets of one writer's schema."""
-
-    survey: Survey
-    reader: avro.Reader
-    skipper: avro.Reader  # finds where a record ends, for blocks that hold several
 
 
 _Failure = tuple[int, int, str, str]  # packet, record, reason, error
@@ -62,21 +50,10 @@ class _Chunk(NamedTuple):
     """Records to be read by one program: values[i][start[i]:end[i]]."""
 
     values: list[bytes]
+    packet: NDArray[np.int64]
+    record: NDArray[np.int64]
     start: NDArray[np.int64]
     end: NDArray[np.int64]
-    packet: NDArray[np.int64]
-    record: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What came of one group: alerts of (packet, record), and their points."""
-
-    packet: NDArray[np.int64]
-    record: NDArray[np.int64]
-    alerts: NDArray[np.void]
-    points: NDArray[np.void]
-    first: NDArray[np.int64]
 
 
 class Decoder:
@@ -104,111 +81,52 @@ class Decoder:
         self._public_only = public_only
         self._clock = clock
         self._framing = Framing()
-        self._schemas = WriterSchemas(registry, cache, clock)
-        self._programs: dict[bytes | int, Program | Unreadable] = {}
+        self._programs = Programs(registry, cache, clock)
 
     def warm_up(self) -> None:
         """Compile every kernel now, so that the first packet does not wait for it."""
         for name in ("ztf/402", "lsst/1101", "elasticc/91"):
-            program = self._compile(name.split("/")[0], schemas.find(name))
-            program.survey.read(program.reader.read([]), True)
-        record_bounds(program.skipper, b"", 0, 0, 1)
+            found = program(name.split("/")[0], schemas.find(name))
+            found.survey.read(found.reader.read([b""]), True)
+            found.reader.split(b"", 1)
 
     def decode(self, packets: Packets) -> tuple[Detections, list[DeadLetter]]:
         """Alerts in order of packet and record, and a letter for each record that is none.
 
         The letter of record k (but for reason ``not_public``) stands for all of its packet from k
         on; the records before it are among the detections. A letter ``not_public`` stands for that
-        record alone and holds no bytes, because they would reach a topic.
+        record alone, and no letter of its packet holds bytes, because they would reach a topic.
         """
-        sort = self._framing.sort(packets.values, packets.survey)
+        found = self._framing.sort(packets.values, packets.survey)
         chunks: dict[Program, list[_Chunk]] = {}
-        failed: list[_Failure] = [(i, 0, why.reason, why.error) for i, why in sort.refused]
-        for framed in sort.framed:
+        failed = [(i, 0, why.reason, why.error) for i, why in found.refused]
+        for framed in found.framed:
             try:
-                program = self._program(framed.schema, packets.survey)
+                reading = self._programs.find(framed.schema, packets.survey)
             except Unreadable as why:
                 failed += ((i, 0, why.reason, why.error) for i in framed.packet.tolist())
                 continue
             values = [packets.values[i] for i in framed.packet.tolist()]
             record = np.zeros(len(values), np.int64)
-            chunk = _Chunk(values, framed.start, framed.end, framed.packet, record)
-            chunks.setdefault(program, []).append(chunk)
-        for i in sort.containers:
-            self._open(i, packets, chunks, failed)
-        parts = [self._read(program, _joined(chunk), failed) for program, chunk in chunks.items()]
+            chunk = _Chunk(values, framed.packet, record, framed.start, framed.end)
+            chunks.setdefault(reading, []).append(chunk)
+        for i, header in found.containers:
+            passed = 0
+            try:
+                reading = self._programs.find(header.schema, packets.survey)
+                for block in blocks(packets.values[i], header):
+                    chunk = _records(reading, block, i, passed)
+                    chunks.setdefault(reading, []).append(chunk)
+                    passed += block.records
+            except Unreadable as why:
+                failed.append((i, passed, why.reason, why.error))
+        parts = [self._read(reading, _joined(some), failed) for reading, some in chunks.items()]
         failed, parts = _cut(failed, parts)
-        detections = self._merge(parts, packets)
-        return detections, [_letter(packets, *failure) for failure in failed]
+        private = {packet for packet, _, reason, _ in failed if reason == "not_public"}
+        letters = [_letter(packets, failure, failure[0] in private) for failure in failed]
+        return self._detections(parts, packets), letters
 
-    def _open(
-        self,
-        packet: int,
-        packets: Packets,
-        chunks: dict[Program, list[_Chunk]],
-        failed: list[_Failure],
-    ) -> None:
-        """The records of a container of several records or blocks, or of compressed ones."""
-        record = 0
-        try:
-            for block in self._framing.blocks(packets.values[packet]):
-                program = self._program(block.schema, packets.survey)
-                start, end = block.start, block.end
-                bounds = record_bounds(program.skipper, block.value, start, end, block.count)
-                n = len(bounds)
-                chunks.setdefault(program, []).append(
-                    _Chunk(
-                        [block.value] * n,
-                        bounds[:, 0],
-                        bounds[:, 1],
-                        np.full(n, packet, np.int64),
-                        np.arange(record, record + n),
-                    )
-                )
-                record += n
-                if n < block.count:  # the last of them is broken, and hides where the next begins
-                    break
-        except Unreadable as why:
-            failed.append((packet, record, why.reason, why.error))
-
-    def _program(self, key: bytes | int, survey: str | None) -> Program:
-        found = self._programs.get(key)
-        if found is None:
-            if len(self._programs) >= MAX_PROGRAMS:
-                self._programs.clear()
-            if isinstance(key, int):
-                found = self._compile(*self._schemas.find(key))
-            else:
-                try:
-                    found = self._compile(*_told_by(key))
-                except Unreadable as error:
-                    found = error
-            self._programs[key] = found
-        if isinstance(found, Unreadable):
-            raise Unreadable(found.reason, found.error)
-        if survey is not None and found.survey.name != survey:
-            msg = f"a packet of {found.survey.name} in a topic of {survey}"
-            raise Unreadable("schema_mismatch", msg)
-        return found
-
-    def _compile(self, survey: str, schema: Any) -> Program:
-        tables, needs = SURVEYS[survey].tables, SURVEYS[survey].needs
-        try:
-            reader = avro.Reader(schema, tables)
-            skipper = avro.Reader(schema, {})
-        except (avro.SchemaError, RecursionError) as error:
-            raise Unreadable("schema_mismatch", f"the writer's schema: {error}") from error
-        for path, missing in reader.missing.items():
-            lacking = set(needs[path]) & set(missing)
-            if lacking and (path == "" or len(missing) < len(tables[path].fields)):
-                names = sorted(tables[path].fields[name] for name in lacking)
-                msg = f"the writer's schema lacks {', '.join(names)} in {path or 'the alert'}"
-                raise Unreadable("missing_field", msg)
-        return Program(SURVEYS[survey], reader, skipper)
-
-    def _read(
-        self, program: Program, chunk: _Chunk, failed: list[_Failure]
-    ) -> _Part:
+    def _read(self, program: Program, chunk: _Chunk, failed: list[_Failure]) -> Part:
         rows = program.reader.read(chunk.values, chunk.start, chunk.end)
         packet, record = chunk.packet, chunk.record
         for i in np.flatnonzero(rows.status < 0).tolist():
@@ -217,19 +135,19 @@ class Decoder:
             failed.append((int(packet[i]), int(record[i]), reason, avro.explain(code)))
         packet, record = packet[rows.status >= 0], record[rows.status >= 0]
         read = program.survey.read(rows, self._public_only)
-        for i in np.flatnonzero(read.fault != GOOD).tolist():
-            failed.append((int(packet[i]), int(record[i]), *_FAULTS[int(read.fault[i])]))
         good = read.fault == GOOD
+        for i in np.flatnonzero(~good).tolist():
+            reason, error = _FAULTS[int(read.fault[i])]
+            failed.append((int(packet[i]), int(record[i]), reason, error))
         if good.all():
-            return _Part(packet, record, read.alerts, read.points, read.first)
+            return Part(packet, record, read.alerts, read.points, read.first)
         first = np.append(read.first[:-1][good], read.first[-1])  # a faulty record has no points
-        return _Part(packet[good], record[good], read.alerts[good], read.points, first)
+        return Part(packet[good], record[good], read.alerts[good], read.points, first)
 
-    def _merge(self, parts: Sequence[_Part], packets: Packets) -> Detections:
-        """One batch out of the programs' parts, in order of packet and record."""
+    def _detections(self, parts: Sequence[Part], packets: Packets) -> Detections:
         if not parts:
             return Detections(np.zeros(0, ALERT), np.zeros(0, POINT), np.zeros(1, np.int64))
-        part = parts[0] if len(parts) == 1 else _interleave(parts)
+        part = merge(parts)
         alerts = part.alerts
         alerts["topic"] = packets.topic.encode()[: ALERT["topic"].itemsize]
         alerts["partition"] = packets.partition[part.packet]
@@ -240,16 +158,16 @@ class Decoder:
         return Detections(alerts, part.points, part.first)
 
 
-def _told_by(text: bytes) -> tuple[str, Any]:
-    """Survey and schema of a container, from the schema's text in its header."""
-    try:
-        schema = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable("corrupt", f"the container's schema is not JSON: {error}") from error
-    survey = survey_of(schema)
-    if survey is None:
-        raise Unreadable("unknown_schema", "the container's schema is of no survey known here")
-    return survey.name, schema
+def _records(reading: Program, block: Block, packet: int, record: int) -> _Chunk:
+    """The records of a block, `record` the number of the first. One that cannot be passed gets the
+    rest of the block: reading it then says what is wrong.
+    """
+    bounds = np.array([block.start, block.end])
+    if block.records > 1:
+        bounds = reading.reader.split(block.value[: block.end], block.records, block.start)
+    n = len(bounds) - 1 if block.records else 0
+    packets, records = np.full(n, packet, np.int64), np.arange(record, record + n)
+    return _Chunk([block.value] * n, packets, records, bounds[:n], bounds[1 : n + 1])
 
 
 def _joined(chunks: list[_Chunk]) -> _Chunk:
@@ -257,12 +175,12 @@ def _joined(chunks: list[_Chunk]) -> _Chunk:
     if len(chunks) == 1:
         return chunks[0]
     columns = [np.concatenate([chunk[c] for chunk in chunks]) for c in range(1, 5)]
-    order = np.lexsort((columns[3], columns[2]))
+    order = np.lexsort((columns[1], columns[0]))
     values = [value for chunk in chunks for value in chunk.values]
     return _Chunk([values[i] for i in order.tolist()], *(column[order] for column in columns))
 
 
-def _cut(failed: list[_Failure], parts: list[_Part]) -> tuple[list[_Failure], list[_Part]]:
+def _cut(failed: list[_Failure], parts: list[Part]) -> tuple[list[_Failure], list[Part]]:
     """Sort the failures, and end each packet at its first one that is not `not_public`."""
     if not failed:
         return failed, parts
@@ -272,52 +190,13 @@ def _cut(failed: list[_Failure], parts: list[_Part]) -> tuple[list[_Failure], li
         if reason != "not_public":
             cut.setdefault(packet, record)
     failed = [f for f in failed if f[1] <= cut.get(f[0], f[1])]
-    return failed, [_before(part, cut) for part in parts]
+    return failed, [before(part, cut) for part in parts]
 
 
-def _before(part: _Part, cut: dict[int, int]) -> _Part:
-    ends = np.array([cut.get(p, 1 << 62) for p in part.packet.tolist()], np.int64)
-    keep = np.flatnonzero(part.record < ends)
-    return part if len(keep) == len(ends) else _take(part, keep)
-
-
-def _take(part: _Part, order: NDArray[np.int64]) -> _Part:
-    """The alerts `order` of a part, with their points, in that order."""
-    count = np.diff(part.first)[order]
-    first = np.zeros(len(order) + 1, np.int64)
-    np.cumsum(count, out=first[1:])
-    index = np.arange(first[-1]) + np.repeat(part.first[order] - first[:-1], count)
-    alerts, points = _words(part.alerts)[order], _words(part.points)[index]
-    return _Part(
-        part.packet[order],
-        part.record[order],
-        alerts.view(ALERT)[:, 0],
-        points.view(POINT)[:, 0],
-        first,
-    )
-
-
-def _words(rows: NDArray[np.void]) -> NDArray[np.int64]:
-    """(n, words) the rows as numbers: NumPy moves those ten times as fast as rows of many fields."""
-    return rows.view(np.int64).reshape(len(rows), rows.itemsize // 8)
-
-
-def _interleave(parts: Sequence[_Part]) -> _Part:
-    ends = np.cumsum([0, *(len(p.points) for p in parts)])
-    firsts = [p.first[:-1] + end for p, end in zip(parts, ends, strict=False)]
-    whole = _Part(
-        np.concatenate([p.packet for p in parts]),
-        np.concatenate([p.record for p in parts]),
-        np.concatenate([_words(p.alerts) for p in parts]).view(ALERT)[:, 0],
-        np.concatenate([_words(p.points) for p in parts]).view(POINT)[:, 0],
-        np.concatenate([*firsts, ends[-1:]]),
-    )
-    return _take(whole, np.lexsort((whole.record, whole.packet)))
-
-
-def _letter(packets: Packets, packet: int, record: int, reason: str, error: str) -> DeadLetter:
+def _letter(packets: Packets, failure: _Failure, private: bool) -> DeadLetter:
+    packet, record, reason, error = failure
     return DeadLetter(
-        b"" if reason == "not_public" else packets.values[packet],
+        b"" if private else packets.values[packet],
         reason,
         error,
         packets.topic,

@@ -1,4 +1,4 @@
-"""Finds the writer's schema of an id that came with a packet: shipped, kept on disk, or asked for."""
+"""Finds the writer's schema of an id: among those shipped, on disk, or at the registry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import schemas
-from broker.framing import ELASTICC_ID, Unreadable
+from broker.avro_types import parse
+from broker.containers import refuse
+from broker.framing import ELASTICC_ID
 
 FIRST_LSST_ID = 500  #: 100 * major + minor; LSST began to send with major version 5 or later
 ASK_AGAIN_MS = 60_000
@@ -43,7 +45,7 @@ class WriterSchemas:
         """
         survey = "elasticc" if number == ELASTICC_ID else "lsst"
         if number != ELASTICC_ID and number < FIRST_LSST_ID:
-            raise Unreadable("unknown_schema", f"schema id {number} is of no survey known here")
+            refuse("unknown_schema", f"schema id {number} is of no survey known here")
         if (schemas.FOLDER / survey / f"{number}.avsc").is_file():
             return survey, schemas.find(f"{survey}/{number}")
         file = None if self._cache is None else self._cache / survey / f"{number}.avsc"
@@ -62,14 +64,16 @@ class WriterSchemas:
 
     def _ask(self, number: int) -> dict[str, Any]:
         if self._registry is None:
-            raise Unreadable("unknown_schema", f"schema id {number} is not shipped; no registry set")
+            refuse("unknown_schema", f"schema id {number} is not shipped; no registry set")
         when, why = self._failed.get(number, (0, ""))
         if not why or self._clock() - when >= ASK_AGAIN_MS:
             try:
-                return self._registry(number)
+                found = self._registry(number)
+                parse(found)
+                return found
             except Exception as error:  # a registry may fail in any way; the stream goes on
                 why = f"schema id {number}: the registry failed: {type(error).__name__}: {error}"
                 if len(self._failed) >= 1000:
                     self._failed.clear()
                 self._failed[number] = self._clock(), why
-        raise Unreadable("unknown_schema", why)
+        refuse("unknown_schema", why)

@@ -27,7 +27,9 @@ def survey_of(schema: Any) -> Survey | None:
         if name.split(".")[0] == survey.name:
             return survey
     fields = schema.get("fields")
-    names = {f.get("name") for f in fields if isinstance(f, dict)} if isinstance(fields, list) else ()
+    names = (
+        {f.get("name") for f in fields if isinstance(f, dict)} if isinstance(fields, list) else ()
+    )
     if {"objectId", "candid", "candidate"} <= set(names):
         return ZTF
     if "diaSource" in names:

@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from broker.avro import Rows, Table
+from broker.avro import Rows
+from broker.avro_table import Table
 from broker.records import ALERT, DETECTION, FORCED, SURVEYS
 from broker.surveys.survey import (
     BAD_TIME,
@@ -23,6 +24,7 @@ from broker.surveys.survey import (
     blank,
     finish,
     finite,
+    for_kernel,
     good_time,
     no_identity,
 )
@@ -31,7 +33,7 @@ from broker.surveys.survey import (
 NJY = 10 ** (0.4 * (31.4 - 27.5))
 
 ROW = np.dtype([("id", "i8"), ("mjd", "f8"), ("flux", "f4"), ("flux_err", "f4"), ("band", "S8")])
-_KERNEL_ROW = np.dtype([(n, ROW[n]) for n in ("id", "mjd", "flux", "flux_err")] + [("band", "u1", 8)])
+_KERNEL_ROW = for_kernel(ROW, "band")
 TOP = np.dtype([("alert", ALERT), ("own", ROW), ("object", "i8")])
 
 _FORCED_ROW = {

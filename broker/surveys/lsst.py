@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from broker.avro import Rows, Table
+from broker.avro import Rows
+from broker.avro_table import Table
 from broker.records import (
     ALERT,
     BAD_FLUX,
@@ -33,6 +34,7 @@ from broker.surveys.survey import (
     blank,
     finish,
     finite,
+    for_kernel,
     good_time,
     no_identity,
     tai,
@@ -59,20 +61,13 @@ ROW = np.dtype(
         ("band", "S8"),
     ]
 )
-_KERNEL_ROW = np.dtype(
-    {
-        "names": [n for n in ROW.names or () if ROW[n].kind != "V"],
-        "formats": [
-            ROW[n] if n != "band" else ("u1", 8) for n in ROW.names or () if ROW[n].kind != "V"
-        ],
-        "offsets": [ROW.fields[n][1] for n in ROW.names or () if ROW[n].kind != "V"],  # type: ignore[index]
-        "itemsize": ROW.itemsize,
-    }
-)
+_KERNEL_ROW = for_kernel(ROW, "band")
 #: The places that name the object: of the sky first, then of the solar system. 0 is never an id.
 _OBJECTS = ("diaSource.diaObjectId", "diaObject.diaObjectId")
 _BODIES = ("diaSource.ssObjectId", "ssSource.ssObjectId", "ssObject.ssObjectId")
-TOP = np.dtype([("alert", ALERT), ("own", ROW), *((p.replace(".", "_"), "i8") for p in _OBJECTS + _BODIES)])
+_IDS = {path.replace(".", "_"): path for path in _OBJECTS + _BODIES}
+_TOP: list[Any] = [("alert", ALERT), ("own", ROW), *((name, "i8") for name in _IDS)]
+TOP = np.dtype(_TOP)
 
 _FORCED_ROW = {
     "id": "diaForcedSourceId",
@@ -110,7 +105,7 @@ def _fill_point(point: Any, row: Any, kind: int) -> bool:
     point.band = band_number(row.band[0], row.band[1])
     point.flux_err_njy = finite(row.flux_err)
     if kind == LIMIT:
-        return row.flux_err > 0
+        return bool(row.flux_err > 0)
     point.id = row.id
     point.exposure = row.visit
     point.exposure_part = row.detector
@@ -203,14 +198,14 @@ LSST = Survey(
         "": Table(
             TOP,
             {
-                "alert.alert_id": "alertId",  # before 8.0; since then the source's id is the alert's
+                "alert.alert_id": "alertId",  # before 8.0; then the source's id serves
                 "alert.source_id": "diaSource.diaSourceId",
                 "alert.ra": "diaSource.ra",
                 "alert.dec": "diaSource.dec",
             }
             | {f"alert.context.{name}": f"diaSource.{name}" for name in _CONTEXT}
             | {f"alert.context.{name}": f"diaObject.{name}" for name in _OBJECT_CONTEXT}
-            | {path.replace(".", "_"): path for path in _OBJECTS + _BODIES}
+            | _IDS
             | {f"own.{name}": f"diaSource.{path}" for name, path in _SOURCE_ROW.items()},
         ),
         "prvDiaSources": Table(ROW, _SOURCE_ROW),

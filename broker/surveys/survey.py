@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from broker.avro import Rows, Table
+from broker.avro import Rows
+from broker.avro_table import Table
 from broker.records import ALERTED, BANDS, POINT, SOLAR_SYSTEM
 
 #: TAI - UTC in seconds from each MJD (UTC) on: IERS Bulletin C. The next leap second goes here.
@@ -33,16 +34,18 @@ DAY_MS = 86_400_000
 UNIX_MJD = 40587
 LN_10 = math.log(10)
 
-#: POINT without the name of its padding, which Numba does not know; the same 64 bytes.
-_COLUMNS = [name for name in POINT.names or () if POINT[name].kind != "V"]
-KERNEL_POINT = np.dtype(
-    {
-        "names": _COLUMNS,
-        "formats": [POINT[name] for name in _COLUMNS],
-        "offsets": [POINT.fields[name][1] for name in _COLUMNS],  # type: ignore[index]
-        "itemsize": POINT.itemsize,
-    }
-)
+
+def for_kernel(dtype: np.dtype[Any], *letters: str) -> np.dtype[Any]:
+    """The same rows for Numba: padding without a name, and the strings `letters` as bytes."""
+    names = [name for name in dtype.names or () if dtype[name].kind != "V" or dtype[name].names]
+    formats = [("u1", dtype[n].itemsize) if n in letters else dtype[n] for n in names]
+    fields: Mapping[str, Any] = dtype.fields or {}
+    offsets = [fields[name][1] for name in names]
+    spec = {"names": names, "formats": formats, "offsets": offsets, "itemsize": dtype.itemsize}
+    return np.dtype(spec)  # type: ignore[call-overload,no-any-return]
+
+
+KERNEL_POINT = for_kernel(POINT)
 
 
 @dataclass(frozen=True, slots=True)

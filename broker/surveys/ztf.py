@@ -13,8 +13,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from broker.avro import Rows, Table
-from broker.records import ALERT, BAD_FLUX, DETECTION, FORCED, LIMIT, SPAN, SURVEYS
+from broker.avro import Rows
+from broker.avro_table import Table
+from broker.records import ALERT, BAD_FLUX, CONTEXT, DETECTION, FORCED, LIMIT, SPAN, SURVEYS
 from broker.surveys.survey import (
     BAD_TIME,
     GOOD,
@@ -28,6 +29,7 @@ from broker.surveys.survey import (
     blank,
     finish,
     finite,
+    for_kernel,
     good_time,
     no_identity,
     tai,
@@ -79,14 +81,23 @@ FORCED_SOURCE = np.dtype(
         ("distnr", "f4"),
     ]
 )
-#: SOURCE as the kernel sees it: `isdiffpos` as its four bytes.
-_KERNEL_SOURCE = np.dtype([(n, SOURCE[n]) for n in SOURCE.names or ()][:-1] + [("sign", "u1", 4)])
+_KERNEL_SOURCE = for_kernel(SOURCE, "isdiffpos")
 TOP = np.dtype([("alert", ALERT), ("own", SOURCE)])
 
 _ROW = {name: name for name in SOURCE.names or () if name != "id"} | {"id": "candid"}
 _CONTEXT = (
-    "rb drb distnr magnr sgscore1 distpsnr1 ssdistnr ndethist ncovhist jdstarthist programid"
-).split()
+    "rb",
+    "drb",
+    "distnr",
+    "magnr",
+    "sgscore1",
+    "distpsnr1",
+    "ssdistnr",
+    "ndethist",
+    "ncovhist",
+    "jdstarthist",
+    "programid",
+)
 _NEEDS = ("jd", "fid", "pid", "programid", "magpsf", "isdiffpos")
 
 
@@ -97,7 +108,9 @@ def _total(point: Any, magnr: float, sigmagnr: float) -> None:
     point.total_flux_njy = finite(reference + point.flux_njy)
     if sigmagnr >= 0:
         error = reference * ERROR_OF_MAGNITUDE * sigmagnr
-        point.total_flux_err_njy = finite(math.sqrt(error * error + point.flux_err_njy * point.flux_err_njy))
+        point.total_flux_err_njy = finite(
+            math.sqrt(error * error + point.flux_err_njy * point.flux_err_njy)
+        )
 
 
 @njit(cache=True, nogil=True)
@@ -118,16 +131,16 @@ def _source(point: Any, row: Any, own: bool) -> bool:
     if not own and (row.id <= 0 or not row.magpsf > 0):
         point.kind = LIMIT
         point.flux_err_njy = finite(ab_flux(row.diffmaglim, 31.4) / 5)
-        return row.diffmaglim > 0
+        return bool(row.diffmaglim > 0)
     point.kind = DETECTION
     point.id = row.id
     if row.rb >= 0:
         point.reliability = row.rb
     sign = np.nan
-    if row.sign[1] == 0:
-        if row.sign[0] == 116 or row.sign[0] == 49:  # t, 1
+    if row.isdiffpos[1] == 0:
+        if row.isdiffpos[0] == 116 or row.isdiffpos[0] == 49:  # t, 1
             sign = 1.0
-        elif row.sign[0] == 102 or row.sign[0] == 48:  # f, 0
+        elif row.isdiffpos[0] == 102 or row.isdiffpos[0] == 48:  # f, 0
             sign = -1.0
     if row.magpsf > 0:
         point.flux_njy = finite(sign * ab_flux(row.magpsf, 31.4))
@@ -199,7 +212,7 @@ def _read(rows: Rows, public_only: bool) -> Alerts:
     top, history, forced = (rows.rows[t] for t in ("", "prv_candidates", "fp_hists"))
     alerts = np.ascontiguousarray(top["alert"])
     alerts["survey"] = SURVEYS.index("ztf")
-    context = alerts["context"].view(("f8", len(ALERT["context"])))  # (alert, scalar)
+    context = alerts["context"].view(("f8", len(CONTEXT)))  # (alert, scalar)
     context[context <= SENTINEL] = np.nan
     near = alerts["context"]["ssdistnr"]
     alerts["solar_system"] = (near >= 0) & (near < SOLAR_SYSTEM_ARCSEC)
