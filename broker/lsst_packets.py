@@ -82,9 +82,9 @@ class LsstPackets:
         o = int(seen.sightings["object"][k])
         head = long(int(seen.sightings["id"][k])), PRESENT, text("wide"), PRESENT, text("lowdust")
         if KINDS[seen.sky["kind"][o]] == "solar_system":
-            rest = (NULL, NULL, NULL, *self._solar(o, k))
+            rest: list[bytes] = [NULL, NULL, NULL, *self._solar(o, k)]
         else:
-            rest = (*self._history(o, k, draw), PRESENT, self._object(k), NULL, NULL)
+            rest = [*self._history(o, k, draw), PRESENT, self._object(k), NULL, NULL]
         stamps = [bytes(3)]
         if self._stamps is not None:
             chosen = self._stamps[(draw >> 8) % len(self._stamps)]
