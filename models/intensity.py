@@ -25,7 +25,7 @@ def paper(counts: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
         Whole numbers 0 to 255, on the device of `counts`.
     """
     n = n.long().view(-1, *[1] * (counts.dim() - 1))
-    pairs = (n * (n - 1) // 2).clamp_(min=1)  # 100_000 p fits int64 up to n = 13 million
+    pairs = (n * (n - 1) // 2).clamp_(min=1)  # the products fit int64 up to n = 850_000
     levels = torch.div(
         counts.long() * 25_500_000 + 99_999 * pairs, 100_000 * pairs, rounding_mode="floor"
     )

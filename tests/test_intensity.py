@@ -11,7 +11,7 @@ from models.intensity import paper
 
 def test_it_is_the_papers_formula_in_exact_numbers() -> None:
     draw = np.random.default_rng(0)
-    n = np.array([2, 3, 5, 235, 4096, 60_000], np.int32)
+    n = np.array([2, 3, 5, 235, 4096, 60_000, 65_000], np.int32)
     pairs = n.astype(np.int64) * (n - 1) // 2
     counts = (draw.random((len(n), 50)) * pairs[:, None]).astype(np.int32)
     counts[:, 0], counts[:, 1], counts[:, 2] = 0, 1, np.minimum(pairs, 2**31 - 1)
@@ -19,6 +19,16 @@ def test_it_is_the_papers_formula_in_exact_numbers() -> None:
     for row, p in enumerate(pairs.tolist()):
         for c, level in zip(counts[row].tolist(), levels[row].tolist(), strict=True):
             assert level == floor(Fraction(255 * c, p) + Fraction(99_999, 100_000))
+
+
+def test_levels_are_right_where_they_change() -> None:
+    """Counts beside each step: there a rounded division would be off by one."""
+    for n in (7, 235, 5000, 60_000):
+        p = n * (n - 1) // 2
+        steps = [-((99_999 * p - 100_000 * p * k) // 25_500_000) for k in range(1, 256)]
+        counts = [c for s in steps for c in (s - 1, s, s + 1) if 0 <= c <= p]
+        levels = paper(torch.tensor([counts]), torch.tensor([n]))[0].tolist()
+        assert levels == [(25_500_000 * c + 99_999 * p) // (100_000 * p) for c in counts]
 
 
 def test_one_pair_shows_up_to_7141_points_and_all_pairs_are_white() -> None:
