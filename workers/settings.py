@@ -19,8 +19,6 @@ from workers.errors import Misused
 from workers.ports import HOST
 
 PREFIX = "NIGHTJAR_"
-#: Read when no other file is named and it is there.
-FILE = "nightjar.toml"
 #: Variables of ours that are no settings: the file's name, a worker's tie to its parent, tests.
 NOT_SETTINGS = {f"{PREFIX}CONFIG", f"{PREFIX}CREW", f"{PREFIX}SHARED_DATA"}
 #: What Kubernetes sets in every pod for a service called nightjar or nightjar-something.

@@ -1,0 +1,53 @@
+# make install | demo | test | check | bench | up | clean
+#
+# Pins are remade, after an edit of pyproject.toml's dependencies, with
+#   uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes \
+#     --no-emit-index-url --python-version 3.11 -o constraints.txt
+# (no index address stands in the file: pip takes the index that the machine is set up with).
+
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+# The stamp is named by what was installed: the same pins need no second installation, nor network.
+STAMP := .venv/installed-$(shell cat constraints.txt pyproject.toml workers/kafka_jars.sha256 | cksum | tr ' ' '-')
+
+.PHONY: install demo test check bench up clean
+
+install: $(STAMP)
+
+$(STAMP):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Nightjar needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." \
+	    "Name another one: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "'$(PYTHON)' cannot make virtual environments: it comes without ensurepip." \
+	    "Install it, e.g. apt install python3-venv, then again."; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m workers.warm
+	@rm -f .venv/installed-*
+	@touch $@
+
+demo: install
+	@$(BIN)/nightjar demo
+
+up: install
+	@$(BIN)/nightjar up
+
+test: install
+	@$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	@$(BIN)/python -m pytest --benchmark-only
+
+# What runs leave behind; the environment stays (rm -r .venv).
+clean:
+	rm -rf .nightjar .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks build dist
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -r {} +

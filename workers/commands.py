@@ -1,0 +1,204 @@
+"""What each command of `nightjar` does; heavy parts are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from workers.errors import Failed, Misused
+from workers.process import set_kernel_cache, tune_malloc
+from workers.settings import Settings
+
+Survey = Literal["ztf", "lsst", "elasticc"]
+
+
+def kafka(*, settings: Settings | None = None) -> None:
+    """Run the local Kafka alone, until Ctrl-C."""
+    import signal
+
+    from workers.local_kafka import LocalKafka
+
+    local = _given(settings).local_kafka
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with LocalKafka(local.data_dir, local.port, local.mode) as node:
+        print(f"Kafka on {node.bootstrap}, data in {local.data_dir}; Ctrl-C stops it", flush=True)
+        try:
+            node.wait()
+        except KeyboardInterrupt:
+            print("stopping", file=sys.stderr)
+
+
+def inspect(*files: Path, json: bool = False) -> int | None:
+    """Show the alerts of packets in files: one line each.
+
+    Parameters
+    ----------
+    files
+        .avro containers, LSST packets, .tar.gz, or folders of them.
+    json
+        Whole JSON lines instead of one readable line per alert.
+    """
+    set_kernel_cache()
+    from broker.inspection import inspect_files
+    from workers.show import alert_line, json_line
+
+    if not files:
+        msg = "inspect: expected one or more files"
+        raise Misused(msg)
+    bad = False
+    for alert in inspect_files(files):
+        bad |= "error" in alert
+        print(json_line(alert) if json else alert_line(alert))
+    return 1 if bad else None
+
+
+def simulate(
+    *,
+    out: str,
+    survey: Literal["ztf", "lsst"] = "ztf",
+    objects: int = 300,
+    nights: int = 120,
+    seed: int = 0,
+    cutouts: bool = True,
+    solar_system: float = 0.03,
+    bogus: float = 0.05,
+    repeated: float = 0.01,
+    late: float = 0.01,
+    corrupt: float = 0.002,
+    settings: Settings | None = None,
+) -> None:
+    """Make packets as a survey sends them, with the truth beside them.
+
+    Parameters
+    ----------
+    out
+        A folder (a name with a slash, or one that is there), else a topic to publish to; then the
+        truth is written to TOPIC.truth.parquet.
+    survey
+        Whose wire format and sizes.
+    objects
+        Variable stars and transients.
+    nights
+        Length of the survey.
+    seed
+        The same arguments with the same seed give the same bytes.
+    cutouts
+        With stamps of compressed noise, in real sizes.
+    solar_system
+        Share of alerts of moving objects.
+    bogus
+        Share of alerts of nothing.
+    repeated
+        Share of packets that come twice.
+    late
+        Share of packets that come after later ones.
+    corrupt
+        Share of packets that cannot be decoded.
+    """
+    set_kernel_cache()
+    from broker.packets import Shares, Simulation, write
+
+    try:
+        shares = Shares(solar_system, bogus, repeated, late, corrupt)
+        simulation = Simulation(survey, objects, nights, seed, cutouts, shares)
+    except ValueError as error:
+        raise Misused(str(error)) from None
+    if "/" in out or Path(out).is_dir():
+        count = write(simulation, Path(out))
+        print(f"{count:,} packets in {out}, their truth in {Path(out) / 'truth.parquet'}")
+        return
+    from workers.publish import publish
+
+    there = _cluster(_given(settings))
+    count, truth = publish(there, out, simulation)
+    print(f"{count:,} packets in topic {out}, their truth in {truth}")
+
+
+def labels(
+    *,
+    follow: bool = False,
+    class_: Annotated[str | None, Parameter(name="--class")] = None,
+    min_probability: float = 0.0,
+    survey: Survey | None = None,
+    json: bool = False,
+    settings: Settings | None = None,
+) -> None:
+    """Print the labels topic: all that is there, or what comes from now on.
+
+    Parameters
+    ----------
+    follow
+        Start at the end and go on until Ctrl-C.
+    class_
+        Only labels whose likeliest class is this.
+    min_probability
+        Only labels that give that class at least so much.
+    survey
+        Only alerts of this survey.
+    json
+        Whole labels as JSON lines.
+    """
+    from workers.labels import Wanted, read_labels
+    from workers.show import json_line, label_line
+
+    wanted = Wanted(class_, min_probability, survey)
+    say = json_line if json else label_line
+    for label in read_labels(_cluster(_given(settings)), wanted, follow):
+        print(say(label), flush=follow)
+
+
+def train(
+    data: Path,
+    *,
+    out: Path = Path("weights"),
+    epochs: int = 24,
+    seed: int = 0,
+    device: str = "auto",
+) -> None:
+    """Train the network on labelled light curves; writes weights and card.
+
+    Parameters
+    ----------
+    data
+        Folder with crts_south.npz.
+    out
+        Folder for the weights and the card.
+    epochs
+        Passes over the data.
+    seed
+        The same seed on the same kind of device gives the same weights.
+    device
+        cpu, cuda, or auto.
+    """
+    tune_malloc()
+    set_kernel_cache()
+    try:
+        from models.train import train as fit
+    except ModuleNotFoundError as error:
+        msg = f"training needs {error.name}: pip install 'nightjar[models]'"
+        raise Failed(msg) from None
+    from workers.show import epoch_line
+
+    card = fit(data, out, epochs, seed, device, lambda epoch: print(epoch_line(epoch), flush=True))
+    print(f"{card.classifier} in {card.weights}")
+
+
+def _given(settings: Settings | None) -> Settings:
+    """The settings, and the log set up as they say."""
+    from workers import log
+
+    settings = settings or Settings()
+    log.configure(settings.log.format, settings.log.level)
+    return settings
+
+
+def _cluster(settings: Settings) -> Settings:
+    """With the address of the local Kafka where no cluster is named."""
+    from workers.ports import HOST
+
+    if settings.kafka.bootstrap_servers:
+        return settings
+    return settings.using(f"{HOST}:{settings.local_kafka.port}")
