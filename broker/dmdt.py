@@ -27,7 +27,8 @@ class Table(NamedTuple):
 
 def table(grid: Grid) -> Table:
     """Steps no wider than the narrowest bin: then a step holds at most one edge, and one comparison
-    after the look-up is exact."""
+    after the look-up is exact.
+    """
     edges = grid.dm_edges
     shift = int(np.diff(edges).min()).bit_length() - 1
     steps = np.arange(edges[0], edges[-1], 1 << shift)

@@ -102,7 +102,9 @@ class Inputs:
         for row in table["channels"]:
             for key in row:
                 _known("key of a channel", key, keys)
-            values = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+            values: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in row.items()
+            }
             try:
                 channels.append(Channel(**values))
             except TypeError as error:

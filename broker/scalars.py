@@ -39,7 +39,7 @@ def _percentile(ordered: NDArray[np.int32], fraction: float) -> float:
     place = fraction * (len(ordered) - 1)
     below = int(place)
     above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+    return float(ordered[below] + (place - below) * (ordered[above] - ordered[below]))
 
 
 @njit(cache=True, nogil=True)

@@ -28,7 +28,7 @@ def _take(heap: NDArray[np.uint8], at: int) -> tuple[int, int]:
         at += 1
         number |= (np.int64(heap[at]) & 0x7F) << shift
         shift += 7
-    return number, at + 1
+    return int(number), at + 1
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,264 @@
+"""Detections in, images out: every object's light curve is kept, and its image grows by a point."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker import blobs, dmdt, wire
+from broker.grids import GRIDS, MICRODAYS
+from broker.growth import Alerts, Grown, grow
+from broker.inputs import Inputs
+from broker.light_curve import PAGE, Channels
+from broker.measurements import CHANNEL, ROW, channel_row, kernel_rows
+from broker.records import (
+    ALERT,
+    BLOCK,
+    IMAGE,
+    POINT,
+    PRESENCE,
+    SURVEYS,
+    Detections,
+    Images,
+)
+from broker.scalars import SCALARS
+from broker.store import Store
+
+_ZTF = SURVEYS.index("ztf")
+
+
+def unix_ms() -> int:
+    """The wall clock."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of a batch of alerts.
+
+    ``outcome`` (alert,) u1 indexes OUTCOMES: passed, duplicate, corrected or withdrawn. An alert
+    that passed or is withdrawn has one image; a row with notice 1 behind an alert's place says
+    that its history took back a source which was alerted before. ``pages`` are the keys and values
+    for the changelog.
+    """
+
+    images: Images
+    outcome: NDArray[np.uint8]
+    pages: list[tuple[bytes, bytes]]
+
+
+def _joined(arrays: list[NDArray]) -> tuple[NDArray, NDArray[np.int64]]:
+    """The arrays one behind the other, and where each begins."""
+    first = np.cumsum([0, *(len(array) for array in arrays)], dtype=np.int64)
+    return (np.concatenate(arrays) if arrays else np.zeros(0, np.int64)), first
+
+
+def _channels(inputs: Inputs) -> Channels:
+    """The channels as the kernels read them."""
+    rows = np.array([channel_row(channel) for channel in inputs.channels], CHANNEL)
+    grids = [GRIDS[channel.grid] for channel in inputs.channels]
+    tables = [dmdt.table(grid) for grid in grids]
+    scalars = [np.array([SCALARS.index(s) for s in c.scalars], np.int64) for c in inputs.channels]
+    return Channels(
+        rows,
+        *_joined([table.dt_edges for table in tables]),
+        *_joined([table.dm_edges for table in tables]),
+        *_joined([table.bins for table in tables]),
+        np.array([table.shift for table in tables], np.int64),
+        np.array([grid.cells for grid in grids], np.int64),
+        *_joined(scalars),
+    )
+
+
+def _regrouped(
+    rows: NDArray[np.void], first: NDArray[np.int64], order: NDArray[np.int64]
+) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+    """Groups rows[first[i]:first[i + 1]] in another order."""
+    sizes = np.diff(first)[order]
+    begin = np.concatenate([[0], np.cumsum(sizes)])
+    return rows[np.repeat(first[order] - begin[:-1], sizes) + np.arange(begin[-1])], begin
+
+
+class Curves:
+    """The light curves of one partition of `detections`.
+
+    `add` stages what it changes; `commit` puts that into the store, `discard` forgets it.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        The channels of its images.
+    store : Store
+        Where light curves are kept; each object's is one value.
+    clock : callable
+        Unix time in ms, for `curves_ms`.
+    """
+
+    def __init__(self, inputs: Inputs, store: Store, clock: Callable[[], int] = unix_ms) -> None:
+        self._store = store
+        self._clock = clock
+        self._channels = _channels(inputs)
+        self._inputs_hash = inputs.hash
+        self._staged: dict[bytes, bytes] = {}
+        # Kernels are compiled, or read from the disk's cache, here and not on the first alert.
+        self.add(Detections(np.zeros(0, ALERT), np.zeros(0, POINT), np.zeros(1, np.int64)))
+
+    def add(self, detections: Detections) -> Added:
+        """Merge alerts into the light curves and cut an image for each.
+
+        Parameters
+        ----------
+        detections : Detections
+            In the order of the topic; what an earlier `add` staged counts as there.
+
+        Raises
+        ------
+        ValueError
+            An alert without points, or an object of which `restore` did not get every page.
+        """
+        alerts = detections.alerts
+        if len(alerts) and np.diff(detections.first).min() < 1:
+            msg = "an alert came without its own detection; each must have at least one point"
+            raise ValueError(msg)
+        numbers: dict[bytes, int] = {}
+        of_alert = [numbers.setdefault(key, len(numbers)) for key in wire.keys(alerts)]
+        keys = list(numbers)
+        stored = self._stored(keys)
+        sizes = np.bincount(of_alert, minlength=len(keys)) if keys else np.zeros(0, np.int64)
+        grown = grow(
+            np.frombuffer(bytearray().join(stored), np.uint8),
+            np.cumsum([0, *map(len, stored)], dtype=np.int64),
+            Alerts(
+                np.argsort(np.array(of_alert, np.int64), kind="stable"),
+                np.cumsum([0, *sizes], dtype=np.int64),
+                np.rint(alerts["mjd_tai"] * MICRODAYS).astype(np.int64),
+                np.ascontiguousarray(alerts["solar_system"]),
+                (alerts["survey"] == _ZTF).astype(np.uint8),
+                kernel_rows(detections.points),
+                np.require(detections.first, np.int64, ["C", "W"]),
+            ),
+            self._inputs_hash,
+            self._channels,
+        )
+        ends = grown.first_blob.tolist()
+        bytes_out = memoryview(grown.blobs)
+        for key, begin, end in zip(keys, ends, ends[1:], strict=False):
+            if begin == end:
+                msg = f"the changelog did not give back every page of the light curve {key!r}"
+                raise ValueError(msg)
+        for key, begin, end in zip(keys, ends, ends[1:], strict=False):
+            self._staged[key] = bytes(bytes_out[begin:end])
+        return Added(self._images(detections, grown), grown.outcome, self._pages(keys, grown))
+
+    def commit(self) -> None:
+        """Keep what was staged."""
+        self._store.put(self._staged)
+        self._staged = {}
+
+    def discard(self) -> None:
+        """Forget what was staged."""
+        self._staged = {}
+
+    def restore(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+        """Take pages of the changelog, in any order; the later value of a key wins.
+
+        What it takes is in the store at once. The counts of an object are made at its first touch,
+        once all of its pages are there.
+
+        Raises
+        ------
+        ValueError
+            A page that cannot be read.
+        """
+        points, first, faults = wire.read_pages(values)
+        if faults:
+            fault = faults[0]
+            msg = f"page {keys[fault.index]!r} of the changelog is not readable: {fault.error}"
+            raise ValueError(msg)
+        pages: dict[bytes, dict[int, NDArray[np.void]]] = {}
+        for i, key in enumerate(keys):
+            name, _, number = key.rpartition(b"#")
+            pages.setdefault(name, {})[int(number)] = points[first[i] : first[i + 1]]
+        restored = {}
+        for (name, some), blob in zip(pages.items(), self._store.get(list(pages)), strict=True):
+            known = blobs.points(blob) if blob else np.zeros(0, ROW)
+            size = max(page * PAGE + len(rows) for page, rows in some.items())
+            curve = np.zeros(max(len(known), size), ROW)
+            curve["kind"] = blobs.MISSING
+            curve[: len(known)] = known
+            for page, rows in some.items():
+                curve[page * PAGE : page * PAGE + len(rows)] = rows.view(ROW)
+            restored[name] = blobs.points_only(curve)
+        self._store.put(restored)
+
+    def points(self, key: bytes) -> NDArray[np.void]:
+        """All points of an object (b"ztf:ZTF18aaiscil") in order of arrival, staged ones too."""
+        (blob,) = self._stored([key])
+        rows = np.zeros(0 if not blob else len(blobs.points(blob)), POINT)
+        if blob:
+            rows.view(ROW)[:] = blobs.points(blob)
+        return rows
+
+    def __len__(self) -> int:
+        """How many light curves are kept; staged ones that are new are not counted."""
+        return len(self._store)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the kept light curves take."""
+        return self._store.nbytes
+
+    def _stored(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Blobs as they stand, empty where an object is new."""
+        staged = self._staged.get
+        found = [staged(key) for key in keys]
+        others = [key for key, blob in zip(keys, found, strict=True) if blob is None]
+        kept = iter(self._store.get(others))
+        return [blob if blob is not None else next(kept) or b"" for blob in found]
+
+    def _pages(self, keys: list[bytes], grown: Grown) -> list[tuple[bytes, bytes]]:
+        pages = []
+        for number, page, start, n in grown.pages.tolist():
+            points = grown.blobs[start : start + n * POINT.itemsize].view(POINT)
+            pages.append((b"%b#%d" % (keys[number], page), wire.write_page(points)))
+        return pages
+
+    def _images(self, detections: Detections, grown: Grown) -> Images:
+        """Rows in the order of the alerts, each with its alert's own columns."""
+        order = np.argsort(grown.images["alert"], kind="stable")
+        said = grown.images[order]
+        alerts = detections.alerts[said["alert"]]
+        own = detections.points[detections.first[said["alert"]]]
+        images = np.zeros(len(order), IMAGE)
+        for name in ALERT.names or ():
+            images[name] = alerts[name]
+        for name in (
+            "flux_njy",
+            "flux_err_njy",
+            "total_flux_njy",
+            "total_flux_err_njy",
+            "reliability",
+        ):
+            images[name] = own[name]
+        for name in ("points_hash", "first_detection_mjd_tai", "reason"):
+            images[name] = said[name]
+        images["curves_ms"] = self._clock()
+        images["inputs_hash"] = self._inputs_hash
+        notice = said["notice_of"] != 0
+        images["notice"] = notice
+        for name in ("alert_id", "source_id"):
+            images[name] = np.where(notice, said["notice_of"], images[name])
+        presences, first_presence = _regrouped(grown.presences, grown.first_presence, order)
+        blocks, first_block = _regrouped(grown.blocks, grown.first_block, order)
+        return Images(
+            images,
+            presences.view(PRESENCE),
+            first_presence,
+            blocks.view(BLOCK),
+            first_block,
+            grown.heap,
+        )

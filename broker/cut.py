@@ -1,0 +1,205 @@
+"""The image of one alert: the light curve in hand, cut at the alert's own time."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from broker import dmdt, sparse
+from broker.light_curve import N_BANDS, Channels, Curve, grid_of
+from broker.measurements import flux, flux_error, microdays
+from broker.records import BLOCK, DETECTION, KINDS, PRESENCE, SOLAR_SYSTEM, WITHDRAWN
+from broker.scalars import SCALARS, measure
+
+N_KINDS = len(KINDS)
+_GONE = WITHDRAWN | SOLAR_SYSTEM
+_MAG_ERROR = 2.5 / np.log(10)
+
+#: PRESENCE and BLOCK as Numba takes them: no padding, no nested spans.
+PRESENCE_ROW = np.dtype(
+    {"names": ["band", "kind", "n"], "formats": ["u1", "u1", "i4"], "offsets": [0, 1, 4]}
+)
+BLOCK_ROW = np.dtype(
+    {
+        "names": ["channel", "n", "band", "counts", "counts_length", "scalars", "scalars_length"],
+        "formats": ["i8", "i4", "u1", "i8", "i8", "i8", "i8"],
+        "offsets": [0, 8, 12, 16, 24, 32, 40],
+    }
+)
+assert PRESENCE_ROW.itemsize == PRESENCE.itemsize
+assert BLOCK_ROW.itemsize == BLOCK.itemsize
+
+
+class Desk(NamedTuple):
+    """Room to work in."""
+
+    counts: NDArray[np.int32]  # (cell,) of the largest grid
+    present: NDArray[np.int64]  # (band, kind)
+    error: NDArray[np.float64]  # (point,)
+    scalars: NDArray[np.float64]  # (scalar,)
+
+
+@njit(cache=True, nogil=True)
+def desk(most_points: int, most_cells: int) -> Desk:
+    """Room for the largest light curve and grid of a batch."""
+    return Desk(
+        np.zeros(most_cells, np.int32),
+        np.zeros((N_BANDS, N_KINDS), np.int64),
+        np.empty(most_points),
+        np.empty(len(SCALARS)),
+    )
+
+
+@njit(cache=True, nogil=True)
+def presences(
+    curve: Curve, n: int, until: int, at: Desk, rows: NDArray[np.void], end: int
+) -> tuple[int, float]:
+    """Count the points up to a time by band and kind.
+
+    Parameters
+    ----------
+    until : int
+        Microdays; points of this very time are in.
+    rows : (presence,) PRESENCE_ROW
+        With room for all bands and kinds from `end`.
+
+    Returns
+    -------
+    end : int
+        The end of what was written.
+    first_detection : float
+        MJD (TAI) of the earliest detection, NaN if there is none.
+    """
+    at.present[:] = 0
+    first = np.inf
+    for i in range(n):
+        point = curve.points[i]
+        if microdays(point.mjd_tai) <= until and not point.flags & _GONE:
+            at.present[point.band, point.kind] += 1
+            if point.kind == DETECTION:
+                first = min(first, point.mjd_tai)
+    for band in range(N_BANDS):
+        for kind in range(N_KINDS):
+            if at.present[band, kind] > 0:
+                row = rows[end]
+                row.band, row.kind, row.n = band, kind, at.present[band, kind]
+                end += 1
+    return end, first if first < np.inf else np.nan
+
+
+@njit(cache=True, nogil=True)
+def most_bytes(curve: Curve, channels: Channels) -> int:
+    """What the heap of one image may need at most."""
+    size = 0
+    for slot in range(len(curve.n)):
+        if curve.n[slot] > 0:
+            size += sparse.MOST_BYTES_A_CELL * channels.cells[slot // N_BANDS] + 4 * len(SCALARS)
+    return size
+
+
+@njit(cache=True, nogil=True)
+def kept_until(curve: Curve, slot: int, until: int) -> int:
+    """How many measurements of a slot are not later than `until`."""
+    kept = curve.n[slot]
+    while kept > 0 and curve.time[slot, kept - 1] > until:
+        kept -= 1
+    return int(kept)
+
+
+@njit(cache=True, nogil=True)
+def counts_until(curve: Curve, slot: int, kept: int, at: Desk, channels: Channels) -> Any:
+    """The counts (cell,) i4 of a slot's first `kept` measurements, by the shorter way."""
+    c = slot // N_BANDS
+    n, cells = curve.n[slot], channels.cells[c]
+    if kept == n:
+        return curve.counts[slot][:cells]
+    counts = at.counts[:cells]
+    time, mag, grid = curve.time[slot], curve.magnitude[slot], grid_of(channels, c)
+    if (n - kept) * (n + kept) > kept * kept:
+        counts[:] = 0
+        dmdt.count_all(time, mag, kept, grid, counts)
+    else:
+        counts[:] = curve.counts[slot][:cells]
+        for j in range(n - 1, kept - 1, -1):
+            dmdt.count_earlier(time, mag, j, time[j], np.int64(mag[j]), -1, grid, counts)
+    return counts
+
+
+@njit(cache=True, nogil=True)
+def put_scalars(
+    curve: Curve,
+    slot: int,
+    kept: int,
+    at: Desk,
+    channels: Channels,
+    heap: NDArray[np.uint8],
+    end: int,
+) -> int:
+    """Write the channel's scalars of a slot's first `kept` measurements; returns the end."""
+    c = slot // N_BANDS
+    names = channels.scalars[channels.first_scalar[c] : channels.first_scalar[c + 1]]
+    if len(names) == 0:
+        return end
+    channel = channels.rows[c]
+    for k in range(kept):
+        point = curve.points[curve.row[slot, k]]
+        at.error[k] = _MAG_ERROR * np.float64(flux_error(point, channel)) / flux(point, channel)
+    measure(curve.time[slot][:kept], curve.magnitude[slot][:kept], at.error[:kept], at.scalars)
+    values = heap[end : end + 4 * len(names)].view(np.float32)
+    for k in range(len(names)):
+        values[k] = at.scalars[names[k]]
+    return end + 4 * len(names)
+
+
+@njit(cache=True, nogil=True)
+def blocks(
+    curve: Curve,
+    until: int,
+    at: Desk,
+    channels: Channels,
+    rows: NDArray[np.void],
+    n_rows: int,
+    heap: NDArray[np.uint8],
+    end: int,
+) -> tuple[int, int, int]:
+    """Write one block for each slot that has measurements up to a time.
+
+    Parameters
+    ----------
+    until : int
+        Microdays; measurements of this very time are in.
+    rows : (block,) BLOCK_ROW
+        With room for all slots from `n_rows`.
+    heap : (byte,) u1
+        With room for `most_bytes` from `end`.
+
+    Returns
+    -------
+    n_rows, end : int
+        Ends of what was written.
+    points_hash : int
+        Sum over the channels of the sum of the keys of their measurements, times 2 channel + 1.
+    """
+    points_hash = np.uint64(0)
+    for slot in range(len(curve.n)):
+        kept = kept_until(curve, slot, until) if curve.n[slot] > 0 else 0
+        if kept == 0:
+            continue
+        channel = channels.rows[slot // N_BANDS].hash
+        keys = curve.keys[slot]
+        for k in range(kept, curve.n[slot]):
+            keys -= curve.key[slot, k]
+        points_hash += keys * (np.uint64(2) * np.uint64(channel) + np.uint64(1))
+        counts = counts_until(curve, slot, kept, at, channels)
+        counts_end = sparse.pack(counts, heap, end)
+        scalars_end = put_scalars(curve, slot, kept, at, channels, heap, counts_end)
+        row = rows[n_rows]
+        row.channel, row.n, row.band = channel, kept, slot % N_BANDS
+        row.counts, row.counts_length = end, counts_end - end
+        row.scalars, row.scalars_length = counts_end, scalars_end - counts_end
+        n_rows += 1
+        end = scalars_end
+    return n_rows, end, int(np.int64(points_hash))

@@ -1,0 +1,273 @@
+"""A batch of alerts enters the light curves: one kernel, object by object, alerts in order."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from broker import blobs, cut
+from broker.light_curve import (
+    N_BANDS,
+    PAGE,
+    Channels,
+    Curve,
+    allocate,
+    enter,
+    find,
+    leave,
+    link_name,
+)
+from broker.records import ALERTED, OUTCOMES, REASONS, SOLAR_SYSTEM, WITHDRAWN
+
+PASSED = OUTCOMES.index("passed")
+DUPLICATE = OUTCOMES.index("duplicate")
+CORRECTED = OUTCOMES.index("corrected")
+OUTCOME_WITHDRAWN = OUTCOMES.index("withdrawn")
+REASON_NONE = REASONS.index("none")
+REASON_SOLAR_SYSTEM = REASONS.index("solar_system")
+REASON_WITHDRAWN = REASONS.index("withdrawn")
+
+#: What one image row says beside its alert's columns; `notice_of` is the withdrawn source's id.
+ROW = np.dtype(
+    [
+        ("alert", "i8"),
+        ("notice_of", "i8"),
+        ("points_hash", "i8"),
+        ("first_detection_mjd_tai", "f8"),
+        ("reason", "i8"),
+    ]
+)
+#: A page that changed: rows of points at a byte offset of the new blobs.
+PAGE_ROW = np.dtype([("object", "i8"), ("page", "i8"), ("start", "i8"), ("n", "i8")])
+
+
+class Alerts(NamedTuple):
+    """The alerts of a batch; those of object o are order[first[o]:first[o + 1]]."""
+
+    order: NDArray[np.int64]  # (alert,)
+    first: NDArray[np.int64]  # (object + 1,)
+    time: NDArray[np.int64]  # (alert,) microdays
+    solar_system: NDArray[np.uint8]  # (alert,)
+    kinds_apart: NDArray[np.uint8]  # (alert,) 1: forced photometry is a kind of its own
+    points: NDArray[np.void]  # (point,) measurements.ROW, each alert's own first
+    first_point: NDArray[np.int64]  # (alert + 1,)
+
+
+class Grown(NamedTuple):
+    """What came of them. Images stand object by object, an object's in the order of its alerts."""
+
+    outcome: NDArray[np.uint8]  # (alert,)
+    blobs: NDArray[np.uint8]
+    first_blob: NDArray[np.int64]  # (object + 1,); an empty blob: points are missing
+    pages: NDArray[np.void]  # (page,) PAGE_ROW
+    images: NDArray[np.void]  # (image,) ROW
+    presences: NDArray[np.void]  # (presence,) cut.PRESENCE_ROW
+    first_presence: NDArray[np.int64]  # (image + 1,)
+    blocks: NDArray[np.void]  # (block,) cut.BLOCK_ROW
+    first_block: NDArray[np.int64]  # (image + 1,)
+    heap: NDArray[np.uint8]
+
+
+@njit(cache=True, nogil=True)
+def room(array: Any, used: int, more: int) -> Any:
+    """The array, or a larger copy if `more` would not fit behind what is used."""
+    if used + more <= len(array):
+        return array
+    larger = np.zeros(2 * (used + more), array.dtype)
+    larger[:used] = array[:used]
+    return larger
+
+
+@njit(cache=True, nogil=True)
+def take(
+    curve: Curve,
+    n: int,
+    row: Any,
+    flags: int,
+    buckets: int,
+    kinds_apart: bool,
+    channels: Channels,
+) -> tuple[int, int, bool]:
+    """Merge one row of a packet into the light curve in hand.
+
+    The content with the greater processed time stands, else the one that came first; that a point
+    was alerted, withdrawn or of the solar system is never forgotten.
+
+    Returns
+    -------
+    i : int
+        The point that the row tells of; n if it is new.
+    before : int
+        Its flags before; 0 if it is new.
+    replaced : bool
+        Whether its content was replaced.
+    """
+    i = find(curve, row, buckets)
+    if i < 0:
+        curve.points[n] = row
+        curve.points[n].flags = flags
+        link_name(curve, n, buckets)
+        enter(curve, n, buckets, kinds_apart, channels)
+        curve.dirty[n // PAGE] = 1
+        return n, 0, False
+    before = int(curve.points[i].flags)
+    lasting = (before | flags) & (ALERTED | WITHDRAWN | SOLAR_SYSTEM)
+    replaced = row.processed_mjd_tai > curve.points[i].processed_mjd_tai  # never with NaN
+    after = lasting | ((flags if replaced else before) & ~(ALERTED | WITHDRAWN | SOLAR_SYSTEM))
+    if not replaced and after == before:
+        return i, before, False
+    moves = replaced or ((after ^ before) & (WITHDRAWN | SOLAR_SYSTEM)) != 0
+    if moves:
+        leave(curve, i, buckets, kinds_apart, channels)
+    if replaced:
+        curve.points[i] = row
+    curve.points[i].flags = after
+    if moves:
+        enter(curve, i, buckets, kinds_apart, channels)
+    curve.dirty[i // PAGE] = 1
+    return i, before, bool(replaced)
+
+
+@njit(cache=True, nogil=True)
+def grow(
+    stored: NDArray[np.uint8],
+    first_stored: NDArray[np.int64],
+    alerts: Alerts,
+    inputs_hash: int,
+    channels: Channels,
+) -> Grown:
+    """Take each object's light curve in hand, merge its alerts one by one, and put it back.
+
+    Parameters
+    ----------
+    stored : (byte,) u1
+        Blobs of the objects, of object o at first_stored[o]:first_stored[o + 1].
+    """
+    n_objects = len(first_stored) - 1
+    most_points = 1
+    for o in range(n_objects):
+        size = (first_stored[o + 1] - first_stored[o]) // blobs.POINT_BYTES
+        for k in range(alerts.first[o], alerts.first[o + 1]):
+            a = alerts.order[k]
+            size += alerts.first_point[a + 1] - alerts.first_point[a]
+        most_points = max(most_points, size)
+    n_slots = len(channels.rows) * N_BANDS
+    most_cells = channels.cells.max() if len(channels.cells) > 0 else 1
+    curve = allocate(most_points, n_slots, most_cells)
+    desk = cut.desk(most_points, most_cells)
+
+    outcome = np.zeros(len(alerts.order), np.uint8)
+    out = np.empty(2 * len(stored) + 4096, np.uint8)
+    first_blob = np.zeros(n_objects + 1, np.int64)
+    pages = np.zeros(2 * n_objects + 16, PAGE_ROW)
+    images = np.zeros(len(alerts.order) + 16, ROW)
+    first_presence = np.zeros(len(images) + 1, np.int64)
+    first_block = np.zeros(len(images) + 1, np.int64)
+    presences = np.zeros(4 * len(images), cut.PRESENCE_ROW)
+    blocks = np.zeros(4 * len(images), cut.BLOCK_ROW)
+    heap = np.empty(1024 * len(images), np.uint8)
+    n_pages = n_images = n_presences = n_blocks = n_heap = n_out = 0
+
+    for o in range(n_objects):
+        incoming = 0
+        for k in range(alerts.first[o], alerts.first[o + 1]):
+            a = alerts.order[k]
+            incoming += alerts.first_point[a + 1] - alerts.first_point[a]
+        apart = alerts.kinds_apart[alerts.order[alerts.first[o]]] != 0
+        blob = stored[first_stored[o] : first_stored[o + 1]]
+        n, buckets = blobs.load(blob, curve, incoming, apart, inputs_hash, channels)
+        if n < 0:
+            first_blob[o + 1] = n_out
+            continue
+        for k in range(alerts.first[o], alerts.first[o + 1]):
+            a = alerts.order[k]
+            own = alerts.first_point[a]
+            solar = alerts.solar_system[a] != 0
+            flags = np.int64(alerts.points[own].flags) | ALERTED
+            if solar:
+                flags |= SOLAR_SYSTEM
+            me, before, replaced = take(
+                curve, n, alerts.points[own], flags, buckets, apart, channels
+            )
+            n = max(n, me + 1)
+            begin = n_images
+            n_images += 1  # the alert's own image stands before its notices
+            if not solar:  # the history of a solar-system body is not one object's
+                for r in range(own + 1, alerts.first_point[a + 1]):
+                    row = alerts.points[r]
+                    flags = np.int64(row.flags) & ~ALERTED
+                    i, was, again = take(curve, n, row, flags, buckets, apart, channels)
+                    n = max(n, i + 1)
+                    if i == me:
+                        replaced |= again
+                    elif was & ALERTED and flags & WITHDRAWN and not was & WITHDRAWN:
+                        images = room(images, n_images, 1)
+                        images[n_images].alert = a
+                        images[n_images].notice_of = curve.points[i].id
+                        images[n_images].reason = REASON_WITHDRAWN
+                        images[n_images].first_detection_mjd_tai = np.nan
+                        images[n_images].points_hash = 0
+                        n_images += 1
+            gone = (curve.points[me].flags & WITHDRAWN) != 0
+            if before & ALERTED and not (gone and not before & WITHDRAWN):
+                outcome[a] = CORRECTED if replaced else DUPLICATE
+                for m in range(begin + 1, n_images):  # it has no image: its notices move up
+                    images[m - 1] = images[m]
+                n_images -= 1
+            else:
+                outcome[a] = OUTCOME_WITHDRAWN if gone else PASSED
+            images = room(images, n_images, 1)
+            if len(first_block) <= len(images):
+                first_block = room(first_block, begin + 1, len(images))
+                first_presence = room(first_presence, begin + 1, len(images))
+            if outcome[a] == PASSED or outcome[a] == OUTCOME_WITHDRAWN:
+                image = images[begin]
+                image.alert, image.notice_of, image.points_hash = a, 0, 0
+                image.first_detection_mjd_tai = np.nan
+                if gone:
+                    image.reason = REASON_WITHDRAWN
+                elif solar:
+                    image.reason = REASON_SOLAR_SYSTEM
+                else:
+                    image.reason = REASON_NONE
+                    presences = room(presences, n_presences, N_BANDS * cut.N_KINDS)
+                    n_presences, image.first_detection_mjd_tai = cut.presences(
+                        curve, n, alerts.time[a], desk, presences, n_presences
+                    )
+                    blocks = room(blocks, n_blocks, n_slots)
+                    heap = room(heap, n_heap, cut.most_bytes(curve, channels))
+                    n_blocks, n_heap, image.points_hash = cut.blocks(
+                        curve, alerts.time[a], desk, channels, blocks, n_blocks, heap, n_heap
+                    )
+            for m in range(begin, n_images):
+                first_presence[m + 1] = n_presences
+                first_block[m + 1] = n_blocks
+
+        out = room(out, n_out, blobs.most_bytes(curve, n, channels))
+        end = blobs.save(curve, n, inputs_hash, channels, out, n_out)
+        for page in range((n + PAGE - 1) // PAGE):
+            if curve.dirty[page] != 0:
+                pages = room(pages, n_pages, 1)
+                row = pages[n_pages]
+                row.object, row.page = o, page
+                row.start = n_out + blobs.HEADER_BYTES + page * PAGE * blobs.POINT_BYTES
+                row.n = min(PAGE, n - page * PAGE)
+                n_pages += 1
+        n_out = end
+        first_blob[o + 1] = n_out
+
+    return Grown(
+        outcome,
+        out,
+        first_blob,
+        pages[:n_pages],
+        images[:n_images],
+        presences[:n_presences],
+        first_presence[: n_images + 1],
+        blocks[:n_blocks],
+        first_block[: n_images + 1],
+        heap[:n_heap].copy(),
+    )

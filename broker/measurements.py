@@ -1,0 +1,181 @@
+"""Which points are the same, and which one of an exposure is its measurement.
+
+These are rules on the set of points: the order in which they came plays no part. Ids are compared,
+never times or fluxes: the same row comes back from a survey with other rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from broker.grids import MICRODAYS, TENTH_MMAG
+from broker.inputs import Channel
+from broker.records import (
+    BANDS,
+    DETECTION,
+    FORCED,
+    KINDS,
+    PHOTOMETRIES,
+    POINT,
+    SOLAR_SYSTEM,
+    WITHDRAWN,
+)
+
+#: AB magnitude of 1 nJy (Oke and Gunn 1983: 8.90 for 1 Jy).
+ZERO_POINT = 31.4
+UNKNOWN_BAND = BANDS.index("unknown")
+_TOTAL = PHOTOMETRIES.index("total")
+_NEVER = WITHDRAWN | SOLAR_SYSTEM
+
+_fields: Any = POINT.fields
+_columns = [name for name, field in _fields.items() if field[0].kind != "V"]
+
+#: POINT as Numba takes it: the padding is no field.
+_LAYOUT: Any = {
+    "names": _columns,
+    "formats": [_fields[name][0] for name in _columns],
+    "offsets": [_fields[name][1] for name in _columns],
+    "itemsize": POINT.itemsize,
+}
+ROW = np.dtype(_LAYOUT)
+
+#: A channel as the kernels read it; `kinds` has bit k for kind k.
+CHANNEL = np.dtype(
+    [
+        ("hash", "i8"),
+        ("kinds", "i4"),
+        ("photometry", "i4"),
+        ("refuse_flags", "i4"),
+        ("min_reliability", "f4"),
+    ]
+)
+
+
+def channel_row(channel: Channel) -> tuple[int, int, int, int, float]:
+    """One row of CHANNEL."""
+    kinds = sum(1 << KINDS.index(kind) for kind in set(channel.kinds))
+    photometry = PHOTOMETRIES.index(channel.photometry)
+    return channel.hash, kinds, photometry, channel.refuse_flags, channel.min_reliability
+
+
+@njit(cache=True, nogil=True)
+def microdays(mjd: float) -> int:
+    """Whole microdays of a date in days."""
+    return int(np.rint(mjd * MICRODAYS))
+
+
+@njit(cache=True, nogil=True)
+def magnitude(flux_njy: float) -> int:
+    """AB magnitude in whole 0.1 mmag of a flux above 0."""
+    mag = ZERO_POINT - 2.5 * np.log10(np.float64(flux_njy))
+    return int(np.rint(mag * TENTH_MMAG))
+
+
+@njit(cache=True, nogil=True)
+def flux(point: Any, channel: Any) -> float:
+    """The flux that the channel looks at, in nJy."""
+    return float(point.total_flux_njy if channel.photometry == _TOTAL else point.flux_njy)
+
+
+@njit(cache=True, nogil=True)
+def flux_error(point: Any, channel: Any) -> float:
+    """Its error."""
+    if channel.photometry == _TOTAL:
+        return float(point.total_flux_err_njy)
+    return float(point.flux_err_njy)
+
+
+@njit(cache=True, nogil=True)
+def usable(point: Any, channel: Any) -> bool:
+    """Whether the channel may take this point as a measurement.
+
+    It must be of the channel's kinds and quality, with a known band (pairs never cross bands) and
+    a flux that has a magnitude.
+    """
+    if not (channel.kinds >> point.kind) & 1 or point.band == UNKNOWN_BAND:
+        return False
+    if point.flags & (channel.refuse_flags | _NEVER):
+        return False
+    asked = point.kind == DETECTION and channel.min_reliability > 0
+    if asked and not point.reliability >= channel.min_reliability:  # NaN is refused
+        return False
+    return bool(0.0 < flux(point, channel) < np.inf)
+
+
+@njit(cache=True, nogil=True)
+def named_by_id(point: Any) -> bool:
+    """Whether the id says who a point is; else its kind and exposure do."""
+    return bool(point.kind == DETECTION or (point.kind == FORCED and point.id != 0))
+
+
+@njit(cache=True, nogil=True)
+def same_point(a: Any, b: Any) -> bool:
+    """Whether two rows tell of one point."""
+    if a.kind != b.kind or named_by_id(a) != named_by_id(b):
+        return False
+    if named_by_id(a):
+        return bool(a.id == b.id)
+    return bool(a.exposure == b.exposure and a.exposure_part == b.exposure_part)
+
+
+@njit(cache=True, nogil=True)
+def rivals(a: Any, b: Any, kinds_apart: bool) -> bool:
+    """Whether two points tell of one exposure, so that one of them is its measurement.
+
+    ZTF's forced photometry is a kind of its own (`kinds_apart`); LSST's and ELAsTiCC's stands for
+    the source of the same exposure.
+    """
+    if a.exposure != b.exposure or a.exposure_part != b.exposure_part:
+        return False
+    return bool(not kinds_apart or a.kind == b.kind)
+
+
+@njit(cache=True, nogil=True)
+def precedes(a: Any, b: Any) -> bool:
+    """Whether `a` is the measurement of an exposure rather than `b`: forced first, then by id."""
+    if a.kind != b.kind:
+        return bool(a.kind == FORCED)
+    return bool(a.id < b.id)
+
+
+@njit(cache=True, nogil=True)
+def mix(hash64: Any, number: Any) -> Any:
+    """Take one more number into a 64-bit hash (the finaliser of splitmix64, Steele et al. 2014)."""
+    h = (hash64 ^ np.uint64(number)) + np.uint64(0x9E3779B97F4A7C15)
+    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return h ^ (h >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def identity_hash(point: Any) -> Any:
+    """Equal for rows that tell of one point."""
+    if named_by_id(point):
+        return mix(np.uint64(point.kind), point.id)
+    return mix(exposure_hash(point), point.kind)
+
+
+@njit(cache=True, nogil=True)
+def exposure_hash(point: Any) -> Any:
+    """Equal for points of one exposure."""
+    return mix(mix(np.uint64(0), point.exposure), point.exposure_part)
+
+
+@njit(cache=True, nogil=True)
+def measurement_hash(point: Any, time: int, mag: int) -> Any:
+    """Hash of who a measurement is and of the whole numbers that an image is made of."""
+    h = mix(exposure_hash(point), point.id)
+    h = mix(h, (np.int64(point.kind) << 8) | np.int64(point.band))
+    return mix(mix(h, time), mag)
+
+
+def kernel_rows(points: NDArray[np.void]) -> NDArray[np.void]:
+    """POINT rows as the kernels take them: contiguous, writeable, padding hidden; else a copy.
+
+    Numba compiles again for an array that is read-only, and must not do so on the first alert.
+    """
+    return np.require(points, requirements=["C", "W"]).view(ROW)
