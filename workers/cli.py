@@ -29,6 +29,10 @@ Settings come from flags, then from environment variables (--kafka.bootstrap-ser
 NIGHTJAR_KAFKA_BOOTSTRAP_SERVERS), then from a TOML file: --config FILE, else nightjar.toml here.
 Exit codes: 0 done, 1 failed, 2 misused."""
 COMMANDS = {
+    "demo": "Show the whole route once: a simulated sky, Kafka, the workers, what came of it.",
+    "up": "Run Kafka (ours unless one is given) and all workers, until Ctrl-C.",
+    "work": "Run one worker: decode, curves, classify, or curves,classify together.",
+    "replay": "Walk an archive again, to a Parquet file or to a namespace of its own.",
     "inspect": "Show the alerts of packets in files: one line each.",
     "kafka": "Run the local Kafka alone, until Ctrl-C.",
     "labels": "Print the labels topic: all that is there, or what comes from now on.",

@@ -31,6 +31,87 @@ def kafka(*, settings: Settings | None = None) -> None:
             print("stopping", file=sys.stderr)
 
 
+def demo(
+    *,
+    objects: int = 300,
+    nights: int = 120,
+    seed: int = 1,
+    settings: Settings | None = None,
+) -> None:
+    """Show the whole route once: a simulated sky, Kafka, the workers, what came of it.
+
+    Parameters
+    ----------
+    objects
+        Variable stars and transients.
+    nights
+        Length of the survey.
+    seed
+        Another seed is another sky.
+    """
+    tune_malloc()
+    set_kernel_cache()
+    from workers.demo import demo as show
+
+    show(_given(settings), objects, nights, seed)
+
+
+def up(*, settings: Settings | None = None) -> None:
+    """Run Kafka (ours unless one is given) and all workers, until Ctrl-C."""
+    set_kernel_cache()
+    from workers.up import up as run
+
+    run(_given(settings))
+
+
+def work(spans: str, *, settings: Settings | None = None) -> None:
+    """Run one worker: decode, curves, classify, or curves,classify together.
+
+    Parameters
+    ----------
+    spans
+        What it does; two names with a comma between share the process.
+    """
+    tune_malloc()
+    set_kernel_cache()
+    from workers.work import work as run
+
+    run(_cluster(_given(settings)), spans.split(","))
+
+
+def replay(
+    *sources: str,
+    out: Path | None = None,
+    warm_up: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
+    settings: Settings | None = None,
+) -> None:
+    """Walk an archive again, to a Parquet file or to a namespace of its own.
+
+    Parameters
+    ----------
+    sources
+        Folders, .avro files, nightly .tar.gz, length-prefixed files, or finished topics.
+    out
+        A Parquet file for the labels; needs no Kafka. Without it, --namespace names one that is
+        not in use: the same workers as live, with topics of their own.
+    warm_up
+        Sources of earlier nights: light curves without labels.
+    """
+    tune_malloc()
+    set_kernel_cache()
+    given = _cluster(_given(settings))
+    if not sources or (out is None and given.namespace == Settings().namespace):
+        msg = "replay: expected SOURCE... and either --out FILE.parquet or --namespace NAME"
+        raise Misused(msg)
+    from workers import replay as replays
+
+    if out is not None:
+        summary = replays.to_parquet(given, sources, warm_up, out)
+    else:
+        summary = replays.to_namespace(given, sources, warm_up)
+    print(summary.text())
+
+
 def inspect(*files: Path, json: bool = False) -> int | None:
     """Show the alerts of packets in files: one line each.
 

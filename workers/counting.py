@@ -93,8 +93,8 @@ class AlertMetrics:
         self._count(alerts["survey"][~gone_on], outcome[~gone_on])
 
     def curves(self, curves: Mapping[int, Curves]) -> None:
-        metrics.LIGHT_CURVES.set(sum(len(c.store) for c in curves.values()))
-        metrics.LIGHT_CURVE_BYTES.set(sum(c.store.nbytes for c in curves.values()))
+        metrics.LIGHT_CURVES.set(sum(len(c) for c in curves.values()))
+        metrics.LIGHT_CURVE_BYTES.set(sum(c.nbytes for c in curves.values()))
 
     def labelled(self, labels: Labels, outcome: NDArray[np.uint8], now_ms: int) -> None:
         rows = labels.images.images

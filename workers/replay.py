@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from broker.curves import Curves
 from confluent_kafka import OFFSET_BEGINNING, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from broker import archive, wire
+from broker.curves import Curves
 from broker.decode import Decoder
 from broker.records import OUTCOMES, DeadLetter, Packets
 from broker.store import MemoryStore
@@ -137,10 +137,8 @@ def to_parquet(
     return summary
 
 
-def to_namespace(
-    settings: Settings, sources: Sequence[str], warm_up: Sequence[str], name: str
-) -> Summary:
-    """Replay through workers of its own into a namespace of its own.
+def to_namespace(settings: Settings, sources: Sequence[str], warm_up: Sequence[str]) -> Summary:
+    """Replay through workers of its own into the settings' namespace, which must be new.
 
     Raises
     ------
@@ -151,6 +149,7 @@ def to_namespace(
 
     card = cards.find(settings.classify.model)
     client = settings.kafka.client()
+    name = settings.namespace
     topics.refuse_if_used(client, name, _never)
     namespace = topics.Namespace(name, card.name)
     topics.ensure(client, namespace, settings.partitions, settings.kafka.replication, _never)
@@ -163,9 +162,7 @@ def to_namespace(
     config = {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
     new = NewTopic(source, 1, settings.kafka.replication, config=config)
     kafka.create_topics([new])[source].result(20)
-    crew = Crew(
-        ("decode", "curves", "classify"), settings.environment(namespace=name, topics=[source])
-    )
+    crew = Crew(("decode", "curves", "classify"), settings.environment(topics=[source]))
     follower = Follower(client, namespace.topic("ledger"))
     sent = 0
     producer = Producer({**client, "linger.ms": 20, "message.max.bytes": MAX_MESSAGE_BYTES})

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from broker.curves import Curves
 from confluent_kafka import OFFSET_BEGINNING, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
+from broker.curves import Curves
 from workers.counting import RestoreMetrics
 from workers.kafka import admin, consumer, patiently
 from workers.log import logger

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from broker.curves import Curves
 from confluent_kafka import Message
 from numpy.typing import NDArray
 
 from broker import wire
+from broker.curves import Curves
 from broker.decode import Decoder
 from broker.inputs import Inputs
 from broker.labels import write_labels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from confluent_kafka import (
@@ -193,7 +194,7 @@ def _create(kafka: AdminClient, topics: list[NewTopic], stop: Callable[[], bool]
         except KafkaException as exc:  # another worker starts at the same moment
             if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
-        patiently(f"topic {name}", lambda name=name: _present(kafka, name), stop)
+        patiently(f"topic {name}", partial(_present, kafka, name), stop)
 
 
 def _present(kafka: AdminClient, name: str) -> None:

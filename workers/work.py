@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workers import slots, topics
+from workers import metrics, slots, topics
 from workers.counting import AlertMetrics, RestoreMetrics, SpanMetrics, say_build
 from workers.errors import Failed, Misused
 from workers.intake import Intake
@@ -72,10 +72,12 @@ def work(settings: Settings, spans: Sequence[str]) -> None:
             stop.set()
 
     threads = [threading.Thread(target=one, args=(span,), name=span) for span in spans]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with metrics.serve(settings.metrics.host, settings.metrics.port) as server:
+        logger().info("metrics", at=f"http://{settings.metrics.host}:{server.port}/metrics")
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     for exc in failures:
         if isinstance(exc, Fenced):
             raise Failed(str(exc)) from exc
@@ -165,10 +167,10 @@ def _curves(
     from workers.route import CurvesStage
 
     client, pages = settings.kafka.client(), namespace.topic("curves")
-    metrics = RestoreMetrics()
+    remaining = RestoreMetrics()
 
     def back(partition: int, curves: Any, breathe: Callable[[], None]) -> None:
-        restore(client, pages, partition, curves, breathe, stop, metrics)
+        restore(client, pages, partition, curves, breathe, stop, remaining)
 
     return CurvesStage(
         card.inputs,
@@ -192,7 +194,13 @@ def _classify(
     from models.classifier import Classifier
     from workers.route import ClassifyStage
 
-    classifier = Classifier(card, settings.classify.device, settings.classify.max_batch)
+    def lost(words: str) -> None:
+        logger().error("the GPU is lost; labelling goes on on the CPU", error=words)
+        say_build(card.name, "cpu")
+
+    classifier = Classifier(
+        card, settings.classify.device, settings.classify.max_batch, on_device_lost=lost
+    )
     logger().info(
         "network", model=card.name, device=classifier.device, precision=classifier.precision
     )
