@@ -171,4 +171,4 @@ def _batch(places: NDArray[np.void], most_bytes: int) -> int:
     """How many of the places make a batch: of one source, and not more bytes than asked for."""
     other = np.flatnonzero(places["source"] != places["source"][0])
     full = np.flatnonzero(np.cumsum(places["length"]) >= most_bytes)
-    return min(len(places), *(int(i) for i in other[:1]), *(int(i) + 1 for i in full[:1]))
+    return int(min([len(places), *other[:1], *(full[:1] + 1)]))

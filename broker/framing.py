@@ -151,4 +151,6 @@ def _is_page(value: bytes) -> bool:
 def _not_avro(value: bytes) -> Unreadable:
     if _is_page(value):
         return Unreadable("html", "a web page, not a packet")
+    if value.startswith(b"\x00"):
+        return Unreadable("truncated", "the packet ends within its schema id")
     return Unreadable("not_avro", f"starts with {value[:8]!r}" if value else "no bytes at all")
