@@ -111,7 +111,7 @@ class LocalKafka:
             )
         # -I -S: nothing of the caller's environment decides what the watch imports; 15 ms.
         self._watch = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", "import time; time.sleep(9)", str(self.process.pid)],
+            [sys.executable, "-I", "-S", "-c", WATCH, str(self.process.pid)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
