@@ -134,7 +134,7 @@ class Reader:
         if not (begin.shape == stop.shape == (n,)):
             msg = f"{n} values, but start {begin.shape} and end {stop.shape}"
             raise ValueError(msg)
-        if np.any((begin < 0) | (begin > stop) | (stop > length)):
+        if ((begin < 0) | (begin > stop) | (stop > length)).any():
             msg = "start and end must lie inside their values"
             raise ValueError(msg)
         room = self._rooms.pop() if self._rooms else _Room([t.dtype for t in self._tables])
@@ -185,8 +185,9 @@ class Writer:
     """Writes rows of tables as values of one schema: the inverse of `Reader`.
 
     Every field of the schema has a column, a constant or a default. Where it is a union with null,
-    null is written for NaN and for a value that equals the table's default row: 0 and b"" unless
-    `Table.defaults` says otherwise (a nullable boolean column needs a default of, say, 2).
+    null is written for NaN, for an empty span, and for an integer or a string that equals the
+    table's default row: 0 and b"" unless `Table.defaults` says otherwise (a nullable boolean
+    column needs a default of, say, 2).
 
     Parameters
     ----------
@@ -283,7 +284,7 @@ def _span_bytes(rows: NDArray[np.void], fields: Sequence[str], heap: int) -> int
         for part in field.split("."):
             span = span[part]
         start, length = span["start"], span["length"]
-        if np.any((start < 0) | (start > heap) | (length < 0) | (length > heap - start)):
+        if ((start < 0) | (start > heap) | (length < 0) | (length > heap - start)).any():
             msg = f"a span in {field!r} lies outside the heap"
             raise ValueError(msg)
         total += int(length.sum())
@@ -292,7 +293,12 @@ def _span_bytes(rows: NDArray[np.void], fields: Sequence[str], heap: int) -> int
 
 def _checked(first: NDArray[np.int64], n: int, rows: int, path: str) -> NDArray[np.int64]:
     first = np.asarray(first, np.int64)
-    if first.shape != (n + 1,) or first[0] < 0 or first[-1] > rows or np.any(np.diff(first) < 0):
+    if (
+        first.shape != (n + 1,)
+        or first[0] < 0
+        or first[-1] > rows
+        or (first[1:] < first[:-1]).any()
+    ):
         msg = f"first[{path!r}] does not divide {rows} rows among {n} values"
         raise ValueError(msg)
     return first

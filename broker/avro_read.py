@@ -11,7 +11,7 @@ from broker import interpreter as ops
 from broker.avro_table import Table
 from broker.avro_types import SchemaError, Type
 
-MAX_PROGRAM = 1 << 20  #: words; the largest survey schema takes some 1500
+MAX_PROGRAM = 1 << 16  #: words; the largest survey schema takes some 700
 
 
 class ReadProgram:
@@ -110,7 +110,7 @@ class ReadProgram:
 
     def mismatch(self, kind: Type, t: int, name: str, path: str) -> SchemaError:
         _, dtype = self.tables[t].column(name)
-        words = [k.kind for k in kind.parts] if kind.kind == "union" else kind.kind
+        words = " or ".join(k.kind for k in (kind.parts if kind.kind == "union" else (kind,)))
         return SchemaError(f"{path!r} is {words} in the schema, the column {name!r} is {dtype}")
 
     def column(self, kind: Type, t: int, name: str, null: int, path: str) -> None:

@@ -24,6 +24,7 @@ from broker.memory import (
     store_f4,
     store_f8,
     store_u1,
+    word,
 )
 
 I8 = NDArray[np.int64]
@@ -95,11 +96,11 @@ def same(a: int, b: int, size: int) -> bool:
 
 @njit(cache=True, nogil=True)
 def is_null(op: int, size: int, at: int, default: int) -> bool:
-    """Whether a column holds what stands for null: NaN, no bytes, or the default."""
+    """Whether a column holds what stands for null: NaN, an empty span, or the default."""
     null: bool
     if op == REAL:
         value = np.float64(load_f4(at)) if size == 4 else load_f8(at)
-        null = np.isnan(value) or same(at, default, size)
+        null = np.isnan(value)
     elif op == TEXT:
         null = same(at, default, size)
     elif op == SPAN:
@@ -121,30 +122,30 @@ def write(
     loop = 0  # index of the innermost loop; tables do not nest
     rows[0, 0] = tables[0, AT] + i * tables[0, SIZE]
     while True:
-        op = code[pc]
+        op = word(code, pc)
         if op >= REAL:
-            table = code[pc + 1]
-            at = rows[table, 0] + code[pc + 2]
-            size = code[pc + 5]
-            null = code[pc + 3]
+            table = word(code, pc + 1)
+            at = rows[table, 0] + word(code, pc + 2)
+            size = word(code, pc + 5)
+            null = word(code, pc + 3)
             if null >= 0:
-                if is_null(op, size, at, tables[table, DEFAULT] + code[pc + 2]):
+                if is_null(op, size, at, tables[table, DEFAULT] + word(code, pc + 2)):
                     store_u1(to, np.uint8(null))
                     to += 1
                     pc += WRITE_WORDS
                     continue
-                store_u1(to, np.uint8(code[pc + 4]))
+                store_u1(to, np.uint8(word(code, pc + 4)))
                 to += 1
             if op == REAL:
                 real = np.float64(load_f4(at)) if size == 4 else load_f8(at)
-                if code[pc + 6] == 4:
+                if word(code, pc + 6) == 4:
                     store_f4(to, np.float32(real))
                 else:
                     store_f8(to, real)
-                to += code[pc + 6]
+                to += word(code, pc + 6)
             elif op == INT:
                 value = load_int(at, size)
-                if value < code[pc + 6] or value > code[pc + 7]:
+                if value < word(code, pc + 6) or value > word(code, pc + 7):
                     return OUT_OF_RANGE
                 to = put_varint(to, value)
             elif op == BOOL:
@@ -156,30 +157,30 @@ def write(
                 else:
                     length = load_i8(at + 8)
                     at = heap + load_i8(at)
-                if code[pc + 7] == 1 and not utf8(at, at + length):
+                if word(code, pc + 7) == 1 and not utf8(at, at + length):
                     return NOT_UTF8
                 to = put_varint(to, length)
                 copy(to, at, length)
                 to += length
             pc += WRITE_WORDS
         elif op == CONSTANT:
-            copy(to, constants + code[pc + 1], code[pc + 2])
-            to += code[pc + 2]
+            copy(to, constants + word(code, pc + 1), word(code, pc + 2))
+            to += word(code, pc + 2)
             pc += 3
         elif op == LOOP:
             loop = pc
-            table = code[pc + 1]
+            table = word(code, pc + 1)
             size = tables[table, SIZE]
             count = edges[table, i + 1] - edges[table, i]
             rows[table, 0] = tables[table, AT] + edges[table, i] * size
             rows[table, 1] = rows[table, 0] + count * size
             if count == 0:
-                pc = code[pc + 2]
+                pc = word(code, pc + 2)
             else:
                 to = put_varint(to, count)
                 pc += 3
         elif op == NEXT:
-            table = code[loop + 1]
+            table = word(code, loop + 1)
             rows[table, 0] += tables[table, SIZE]
             pc = loop + 3 if rows[table, 0] < rows[table, 1] else pc + 1
         else:  # END
