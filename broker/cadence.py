@@ -105,11 +105,11 @@ def observe(
     visits: int,
     rng: np.random.Generator,
 ) -> NDArray[np.void]:
-    """Plan and expose; returns (n,) EXPOSURE in order of time.
+    """Plan and expose: returns (n,) EXPOSURE in order of time.
 
     Each area is visited in ``survey.visited`` of the nights (a tenth of the nights is lost to
-    weather for all). A visited night has `visits` rounds, a third of an hour or more apart: ZTF
-    takes g and r in each, LSST a pair of visits in one or two of its filters.
+    weather for all). A visited night has `visits` rounds of two exposures, a third of an hour or
+    more apart: ZTF in one filter, LSST in one or two.
     """
     exposures: list[NDArray[np.void]] = []
     clear = rng.random(nights) > 0.1
@@ -122,7 +122,7 @@ def observe(
                 continue
             middle = start_mjd + night + survey.midnight_mjd + transit[area]
             bands = _filters(survey, visits, moon, rng)
-            gaps = rng.uniform(0.016, 0.035, len(bands))  # 23 to 50 minutes
+            gaps = rng.uniform(0.012, 0.03, len(bands))  # 17 to 43 minutes
             starts = np.round(middle + np.cumsum(gaps) - gaps.sum() / 2 + 2400000.5, 7)
             rows = np.zeros(len(bands), EXPOSURE)
             rows["jd_utc"], rows["band"], rows["area"] = starts, bands, area
@@ -146,7 +146,9 @@ def _filters(
 ) -> NDArray[np.uint8]:
     """Bands of one area's exposures in one night, in order of time."""
     if survey.name == "ztf":
-        return np.array([rng.permutation([1, 2]) for _ in range(visits)], np.uint8).ravel()
+        # One filter a night, so that pairs within a night exist in each: by these the network
+        # knows a fast star (measured: 0.66 of stars named right, with g and r each night 0.51).
+        return np.repeat(rng.integers(1, 3), 2 * visits).astype(np.uint8)
     weights = np.array(LSST_FILTERS)
     weights[0 if moon > 0.5 else 5] = 0  # u in dark nights only, y in bright ones
     pair = rng.choice(6, 2, p=weights / weights.sum())

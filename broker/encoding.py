@@ -61,7 +61,7 @@ def row_writer(schema: Any) -> Callable[[Mapping[str, Any]], bytes]:
     plans: dict[tuple[bool, ...], list[_Run | int]] = {}
 
     def encode(row: Mapping[str, Any]) -> bytes:
-        values = [row.get(name) for name in names]
+        values: list[Any] = [row.get(name) for name in names]
         absent = tuple([value is None for value in values])
         if absent not in plans:
             plans[absent] = _plan(names, kinds, nullable, absent)

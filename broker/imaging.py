@@ -77,7 +77,7 @@ def take_reference(
     return out
 
 
-def noise(survey: Survey, total: Floats, limit: Floats | float) -> Floats:
+def noise(survey: Survey, total: Floats | float, limit: Floats | float) -> Floats:
     """One-sigma error (nJy) of a flux measured where the total flux is `total` (nJy)."""
     sky = njy(limit) / 5
     photons = np.clip(total, 0, None) / survey.electrons_per_njy

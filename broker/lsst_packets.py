@@ -31,7 +31,8 @@ def number(observed: Observed, seed: int) -> None:
         observed.names[o] = str(number)
     found = np.flatnonzero(observed.sightings["id"])
     exposure = observed.sightings["exposure"][found].astype(np.int64)
-    observed.sightings["id"][found] = FIRST_ID + exposure * 1_000_000 + rank(exposure)
+    places = rank(exposure)
+    observed.sightings["id"][found] = FIRST_ID + exposure * 1_000_000 + places
 
 
 def visits(observed: Observed) -> list[int]:

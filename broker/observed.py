@@ -163,7 +163,7 @@ def _beside(survey: Survey, source: np.void, rng: np.random.Generator) -> NDArra
     return reference
 
 
-def rank(group: NDArray[np.int32]) -> NDArray[np.int64]:
+def rank(group: NDArray[np.integer]) -> NDArray[np.int64]:
     """Number the members of each group from 0, in order of place: (n,) → (n,).
 
     >>> rank(np.array([5, 7, 5, 5]))

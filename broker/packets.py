@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from broker import lsst_packets, ztf_packets
+from broker import lsst_packets, ztf_frames
 from broker.cadence import SURVEYS, observe
 from broker.lsst_packets import LsstPackets
 from broker.observed import Observed, look
@@ -74,8 +74,10 @@ class Simulation:
     cutouts : with stamps of compressed noise in real sizes (ZTF packets of 57 to 90 kB), or null.
     shares : solar-system, bogus, repeated, late and corrupt packets.
     start_mjd : first night.
-    visits_per_night : rounds in each visited night; ZTF takes g and r in each.
+    visits_per_night : rounds of two exposures in each visited night.
     mix : shares of the kinds among the objects.
+    visited : share of the nights in which an area is visited, weather included; the survey's own
+        if None. Fewer nights with more visits look more like CRTS, on which the networks trained.
 
     Raises
     ------
@@ -94,6 +96,7 @@ class Simulation:
         start_mjd: float = 60676.0,
         visits_per_night: int = 1,
         mix: Mapping[str, float] = MIX,
+        visited: float | None = None,
     ) -> None:
         if survey not in SURVEYS:
             msg = f"no survey {survey!r} is simulated; there are: {', '.join(SURVEYS)}"
@@ -105,6 +108,11 @@ class Simulation:
             raise ValueError(msg)
         self.survey, self.cutouts = survey, cutouts
         facts = SURVEYS[survey]
+        if visited is not None:
+            if not 0 < visited <= 1:
+                msg = f"the share of nights visited is {visited}; it must lie above 0, at most 1"
+                raise ValueError(msg)
+            facts = replace(facts, visited=visited)
         self._seed = seed
         streams = [np.random.default_rng([seed, stream]) for stream in range(4)]
         sky = draw(objects, streams[0], start_mjd, nights, mix, facts.fainter)
@@ -112,7 +120,7 @@ class Simulation:
         exposures = observe(facts, areas, nights, start_mjd, visits_per_night, streams[1])
         extra = shares.solar_system, shares.bogus
         self.observed: Observed = look(facts, sky, exposures, start_mjd, extra, streams[2])
-        (ztf_packets if survey == "ztf" else lsst_packets).number(self.observed, seed)
+        (ztf_frames if survey == "ztf" else lsst_packets).number(self.observed, seed)
         self.schedule: NDArray[np.void] = _schedule(self.observed, shares, streams[3])
 
     def __len__(self) -> int:

@@ -46,7 +46,7 @@ def contact_binary(phase: Floats, unequal: float) -> Floats:
         return -2.5 * np.log10(flux - unequal * 0.15 * np.cos(TURN * x))
 
     grid = magnitude(np.linspace(0, 1, 400))
-    return (magnitude(phase) - grid.mean()) / np.ptp(grid)
+    return np.asarray((magnitude(phase) - grid.mean()) / np.ptp(grid))
 
 
 def eclipses(phase: Floats, width: float, second: float, shift: float, round_: float) -> Floats:
@@ -150,7 +150,8 @@ def random_walk(days: Floats, timescale: float, seed: int) -> Floats:
     rng = np.random.default_rng(seed)
     omega = np.abs(np.tan(np.pi * (rng.random(64) - 0.5))) / timescale  # Lorentzian: Cauchy draws
     angle = TURN * rng.random(64)
-    return np.cos(np.outer(days, np.minimum(omega, 20.0)) + angle).sum(axis=1) * np.sqrt(2 / 64)
+    waves = np.cos(np.outer(days, np.minimum(omega, 20.0)) + angle)
+    return np.asarray(waves.sum(axis=1) * np.sqrt(2 / 64))
 
 
 def _scatter(number: Floats, seed: int) -> Floats:

@@ -143,9 +143,9 @@ def _character(
     shape = row["shape"]
     if name == "RRab":
         row["period"] = np.clip(rng.normal(0.585, 0.065), 0.45, 0.75)
-        bailey = 0.88 - 1.6 * (row["period"] - 0.58)  # longer periods have smaller amplitudes
+        bailey = 0.95 - 1.6 * (row["period"] - 0.58)  # longer periods have smaller amplitudes
         row["amplitude"] = np.clip(bailey + rng.normal(0, 0.14), 0.5, 1.2)
-        return float(uniform(15.0, 18.2))
+        return float(uniform(15.4, 18.3))
     if name == "RRc":
         row["period"] = np.clip(rng.normal(0.328, 0.036), 0.25, 0.42)
         row["amplitude"] = np.clip(rng.normal(0.45, 0.06), 0.3, 0.6)

@@ -36,7 +36,7 @@ def read(survey: str, value: bytes) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def ztf() -> tuple[Simulation, list[dict[str, Any]]]:
     simulation = Simulation(
-        "ztf", 40, 70, seed=3, cutouts=False, shares=Shares(0.05, 0.05, 0, 0, 0)
+        "ztf", 30, 50, seed=3, cutouts=False, shares=Shares(0.05, 0.05, 0, 0, 0)
     )
     return simulation, [read("ztf", value) for value, _, _ in simulation.packets()]
 
@@ -44,7 +44,7 @@ def ztf() -> tuple[Simulation, list[dict[str, Any]]]:
 @pytest.fixture(scope="module")
 def lsst() -> tuple[Simulation, list[dict[str, Any]]]:
     shares = Shares(0.05, 0.05, 0, 0, 0)
-    simulation = Simulation("lsst", 20, 80, seed=4, cutouts=False, shares=shares)
+    simulation = Simulation("lsst", 15, 60, seed=4, cutouts=False, shares=shares)
     return simulation, [read("lsst", value) for value, _, _ in simulation.packets()]
 
 
@@ -56,7 +56,7 @@ def rows(simulation: Simulation) -> Iterator[tuple[int, np.void]]:
 def test_a_ztf_packet_carries_the_simulated_values(ztf: Any) -> None:
     simulation, records = ztf
     seen, truth = simulation.observed, simulation.truth()
-    assert len(records) == len(simulation) == len(truth) > 800
+    assert len(records) == len(simulation) == len(truth) > 500
     for (_, row), record, name, alert, mjd in zip(
         rows(simulation),
         records,
@@ -112,7 +112,7 @@ def test_reference_and_difference_add_up_to_the_true_total(ztf: Any) -> None:
             forced_pulls.append((base + old["forcediffimflux"] * to_njy - was["true"]) / error)
     assert abs(np.mean(pulls)) < 0.3
     assert np.std(pulls) < 1.3
-    assert len(forced_pulls) > 500
+    assert len(forced_pulls) > 300
     assert abs(np.mean(forced_pulls)) < 0.3
     assert 0.8 < np.std(forced_pulls) < 1.3
 
@@ -195,7 +195,7 @@ def test_an_alert_and_its_later_history_agree_by_id_but_not_bit_by_bit(ztf: Any)
             assert (old["jd"], old["fid"], old["pid"]) == (alert["jd"], alert["fid"], alert["pid"])
             assert old["magpsf"] == pytest.approx(alert["magpsf"], abs=2e-6)
             differ += old["magpsf"] != alert["magpsf"]
-    assert met > 1000
+    assert met > 500
     assert differ > 0
 
 
@@ -250,7 +250,7 @@ def test_an_lsst_packet_carries_the_simulated_values_and_its_history(lsst: Any) 
 
 def test_shares_are_honoured_and_told_in_the_truth() -> None:
     shares = Shares(0.2, 0.1, 0.1, 0.1, 0.1)
-    simulation = Simulation("ztf", 60, 60, seed=1, cutouts=False, shares=shares)
+    simulation = Simulation("ztf", 40, 45, seed=1, cutouts=False, shares=shares)
     truth = simulation.truth()
     deeds = Counter(truth["deed"].to_pylist())
     alerts = len(truth) - deeds["repeated"]
@@ -291,7 +291,7 @@ def test_shares_are_honoured_and_told_in_the_truth() -> None:
 def test_corrupt_lsst_packets_cannot_be_read_either() -> None:
     shares = Shares(0, 0, 0, 0, 1.0)
     for cutouts in (False, True):
-        simulation = Simulation("lsst", 3, 10, seed=2, cutouts=cutouts, shares=shares)
+        simulation = Simulation("lsst", 8, 20, seed=2, cutouts=cutouts, shares=shares)
         values = [value for value, _, _ in simulation.packets()]
         assert len(values) > 10
         for value in values:
@@ -320,7 +320,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
 
 
 def test_packets_have_the_sizes_of_real_ones() -> None:
-    simulation = Simulation("ztf", 30, 60, shares=NONE)
+    simulation = Simulation("ztf", 20, 60, shares=NONE)
     sizes = [len(value) for value, _, _ in simulation.packets()]
     assert min(sizes) > 50_000
     assert max(sizes) < 90_000
@@ -400,8 +400,25 @@ def test_wrong_settings_say_what_was_expected() -> None:
         Shares(bogus=1.5)
     with pytest.raises(ValueError, match="must stay below 1"):
         Shares(solar_system=0.6, bogus=0.6)
+    with pytest.raises(ValueError, match="share of nights visited is 2"):
+        Simulation(visited=2)
     with pytest.raises(ValueError, match="must be 1 or more"):
         Simulation("ztf", 0)
+
+
+def test_the_cadence_can_be_set() -> None:
+    def nights_and_exposures(simulation: Simulation) -> tuple[int, int]:
+        exposures = simulation.observed.exposures
+        return len(np.unique(np.floor(exposures["mjd_tai"]))), len(exposures)
+
+    settings = {"objects": 10, "nights": 200, "cutouts": False, "shares": NONE}
+    nights, exposures = nights_and_exposures(Simulation("ztf", **settings))
+    assert exposures / nights == pytest.approx(2 * 0.86, abs=0.1)
+    few, more = nights_and_exposures(
+        Simulation("ztf", visits_per_night=2, visited=0.25, **settings)
+    )
+    assert few / 200 == pytest.approx(0.25, abs=0.08)
+    assert more / few == pytest.approx(4 * 0.86, abs=0.25)
 
 
 def test_few_objects_or_nights_are_no_trouble() -> None:
