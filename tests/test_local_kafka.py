@@ -84,7 +84,7 @@ def test_transactions_and_both_kinds_of_groups(kafka: LocalKafka, namespace: str
 
 
 def test_settings_that_the_route_needs(kafka: LocalKafka, namespace: str) -> None:
-    make_topic(kafka, namespace, **{"max.message.bytes": str(16 << 20)})
+    make_topic(kafka, namespace)
     large = os.urandom(15 << 20)
     producer = Producer(
         {"bootstrap.servers": kafka.bootstrap, "message.max.bytes": 16 << 20} | QUIET
