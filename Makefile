@@ -23,7 +23,8 @@ $(STAMP):
 	  { echo "'$(PYTHON)' cannot make virtual environments: it comes without ensurepip." \
 	    "Install it, e.g. apt install python3-venv, then again."; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@echo "Fetching the pinned packages, about 5.6 GB, once."
+	$(BIN)/pip install --disable-pip-version-check --require-hashes -r constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m workers.warm
 	@rm -f .venv/installed-*
