@@ -214,10 +214,12 @@ class Writer:
         self._names = ("", *(path for path in tables if path))
         self._tables = tuple(tables.get(path, NO_COLUMNS) for path in self._names)
         self._default_rows = [t.default_row() for t in self._tables]
+        self._defaults = [r.ctypes.data for r in self._default_rows]
         program = WriteProgram(self._names, self._tables, constants)
         program.whole(parse(schema))
         self._code = np.array(program.code, np.int64)
         self._constants = np.frombuffer(bytes(program.constants) + b"\0", np.uint8)
+        self._constants_at = self._constants.ctypes.data
         self._most, self._spans = program.most, program.spans
 
     def write(
@@ -243,7 +245,7 @@ class Writer:
         tables = np.zeros((len(own), 3), np.int64)
         size = n * (len(prefix) + self._most[0])
         for t, (path, table) in enumerate(zip(self._names, own, strict=True)):
-            tables[t, ops.DEFAULT] = self._default_rows[t].ctypes.data
+            tables[t, ops.DEFAULT] = self._defaults[t]
             if table is None:
                 continue
             if table.dtype != self._tables[t].dtype:
@@ -259,7 +261,7 @@ class Writer:
         heap, head = np.ascontiguousarray(heap), np.frombuffer(prefix, np.uint8)
         error = encoder.write_batch(
             self._code,
-            self._constants.ctypes.data,
+            self._constants_at,
             tables,
             edges,
             heap.ctypes.data,
