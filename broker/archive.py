@@ -1,7 +1,7 @@
 """An archive's packets in the order in which the sky sent them: by time, then by alert id.
 
 Two passes: the first learns when each packet was observed and where it stands, the second reads in
-that order. Kept in memory are 52 bytes per packet; the members of a compressed tar, which cannot be
+that order. Kept in memory are 48 bytes per packet; the members of a compressed tar, which cannot be
 reached out of order, are laid down in a spool file for as long as the reading lasts.
 """
 

@@ -15,6 +15,7 @@ import pytest
 
 import schemas
 from broker import packet_files
+from broker.containers import MAGIC, read_header
 from broker.decode import REASONS, Decoder
 from broker.records import DeadLetter, Detections, Packets
 
@@ -178,6 +179,7 @@ def test_each_reason_has_its_packet() -> None:
         ztf(1, schema=words, ra="north"): "schema_mismatch",
         lsst(1000, 3) + b"\0": "corrupt",
         ztf(1).replace(b'"fields"', b"'fields'", 1): "corrupt",
+        ztf(1)[:-1] + b"?": "corrupt",  # the last byte of the sync marker
         ztf(1, jd=float("nan")): "corrupt",
         ztf(-1): "not_public",
     }
@@ -272,9 +274,10 @@ def samples(folder: Path) -> list[bytes]:
 def spoil(value: bytes, random: np.random.Generator) -> bytes:
     """Change, cut or double a few bytes; in a container mostly behind its header."""
     spoiled = np.frombuffer(value, np.uint8).copy()
-    body = value.find(b"ZTF") if value[:1] == b"O" and random.random() < 0.99 else 0
+    container = value.startswith(MAGIC) and random.random() < 0.99
+    body = len(read_header(value).head) if container else 0
     for _ in range(random.integers(1, 6)):
-        at = random.integers(max(0, body - 40), min(len(spoiled), max(body, 0) + 16000))
+        at = random.integers(body, min(len(spoiled), body + 16000))
         spoiled[at] = random.choice([0, 1, 2, 0x7F, 0x80, 0xFF, random.integers(256)])
     if random.random() < 0.3:
         spoiled = spoiled[: random.integers(0, len(spoiled) + 1)]
@@ -287,6 +290,9 @@ def spoil(value: bytes, random: np.random.Generator) -> bytes:
 def test_fifty_thousand_spoiled_packets_crash_and_hang_nothing(shared_data: Path) -> None:
     random = np.random.default_rng(20260310)
     whole = samples(shared_data / "alerts")
+    whole += [
+        ztf(*range(1, 9), codec=c, interval=1000) for c in ("deflate", "snappy") for _ in "123"
+    ]
     assert len(whole) > 40
     light = [value for value in whole if len(value) < 20_000]
     decoder = Decoder()
