@@ -122,21 +122,21 @@ def patiently(
             raise Stopped
         try:
             answer = ask()
+        except TimeoutError:
+            error = KafkaError(KafkaError._TIMED_OUT)
         except KafkaException as exc:
-            error: KafkaError = exc.args[0]
+            error = exc.args[0]
             if not (error.retriable() or error.code() in _WAIT_FOR) or error.fatal():
                 raise
-            if not said or pause >= 5:
-                logger().warning(
-                    "waiting", what=what, error=error.str(), retry_in_s=round(pause, 1)
-                )
-                said = True
-            sleep(pause)
-            pause = min(pause * 2, 5.0)
         else:
             if said:
                 logger().info("going on", what=what)
             return answer
+        if not said or pause >= 5:
+            logger().warning("waiting", what=what, error=error.str(), retry_in_s=round(pause, 1))
+            said = True
+        sleep(pause)
+        pause = min(pause * 2, 5.0)
 
 
 _WAIT_FOR = {
@@ -156,6 +156,7 @@ _WAIT_FOR = {
     KafkaError._UNKNOWN_TOPIC,
     KafkaError._UNKNOWN_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.CONCURRENT_TRANSACTIONS,
 }
 

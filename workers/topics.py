@@ -19,7 +19,7 @@ from workers.errors import Failed
 from workers.kafka import MAX_MESSAGE_BYTES, admin, patiently
 
 _DAY_MS = 86_400_000
-_TIMEOUT_S = 20
+_TIMEOUT_S = 5
 
 #: Record time is the wall clock, except where the record's own time is the survey's.
 _SETTINGS: dict[str, dict[str, str]] = {
@@ -159,15 +159,19 @@ def twin(
         config = {"retention.ms": "-1", "max.message.bytes": "1024"}
         _create(kafka, [NewTopic(name, count, replication, config=config)], stop)
     elif there < count:
-        futures = kafka.create_partitions([NewPartitions(name, count)])
-        patiently(f"partitions of {name}", lambda: futures[name].result(_TIMEOUT_S), stop)
+        more = [NewPartitions(name, count)]
+        patiently(
+            f"partitions of {name}",
+            lambda: kafka.create_partitions(more)[name].result(_TIMEOUT_S + 1),
+            stop,
+        )
     spec = OffsetSpec.earliest() if start == "earliest" else OffsetSpec.latest()
     request = {TopicPartition(topic, p): spec for p in range(count)}
     firsts = patiently(
         f"first offsets of {topic}",
         lambda: {
-            p.partition: f.result(_TIMEOUT_S).offset
-            for p, f in survey.list_offsets(request).items()
+            p.partition: f.result(_TIMEOUT_S + 1).offset
+            for p, f in survey.list_offsets(request, request_timeout=_TIMEOUT_S).items()
         },
         stop,
     )
@@ -186,15 +190,22 @@ def _topics(kafka: AdminClient, stop: Callable[[], bool]) -> dict[str, int]:
 
 
 def _create(kafka: AdminClient, topics: list[NewTopic], stop: Callable[[], bool]) -> None:
+    """Make topics; that another worker makes the same at the same moment is as good."""
     if not topics:
         return
-    for name, future in kafka.create_topics(topics, operation_timeout=_TIMEOUT_S).items():
-        try:
-            future.result(_TIMEOUT_S)
-        except KafkaException as exc:  # another worker starts at the same moment
-            if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise
-        patiently(f"topic {name}", partial(_present, kafka, name), stop)
+
+    def make() -> None:
+        made = kafka.create_topics(topics, request_timeout=_TIMEOUT_S)
+        for future in made.values():
+            try:
+                future.result(_TIMEOUT_S + 1)
+            except KafkaException as exc:
+                if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+
+    patiently("new topics", make, stop)
+    for topic in topics:
+        patiently(f"topic {topic.topic}", partial(_present, kafka, topic.topic), stop)
 
 
 def _present(kafka: AdminClient, name: str) -> None:
@@ -212,7 +223,9 @@ def _first_offsets(
 
     def known() -> dict[tuple[str, int], int]:
         request = [ConsumerGroupTopicPartitions(group, asked)]
-        answer = next(iter(kafka.list_consumer_group_offsets(request).values())).result(_TIMEOUT_S)
+        answer = next(
+            iter(kafka.list_consumer_group_offsets(request, request_timeout=_TIMEOUT_S).values())
+        ).result(_TIMEOUT_S + 1)
         return {(t.topic, t.partition): t.offset for t in answer.topic_partitions}
 
     have = patiently(f"offsets of {group}", known, stop)
@@ -222,7 +235,9 @@ def _first_offsets(
 
     def commit() -> None:
         request = [ConsumerGroupTopicPartitions(group, missing)]
-        answer = next(iter(kafka.alter_consumer_group_offsets(request).values())).result(_TIMEOUT_S)
+        answer = next(
+            iter(kafka.alter_consumer_group_offsets(request, request_timeout=_TIMEOUT_S).values())
+        ).result(_TIMEOUT_S + 1)
         for t in answer.topic_partitions:
             if t.error is not None:
                 raise KafkaException(t.error)
