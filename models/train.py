@@ -58,6 +58,7 @@ def train(
     seed: int = 0,
     device: str = "auto",
     progress: Callable[[Epoch], None] = lambda _: None,
+    threads: int = 1,
 ) -> Card:
     """Train the shallow network on the CRTS-S curves; write weights and card.
 
@@ -72,17 +73,20 @@ def train(
     out : Path
         Folder for crts-shallow.safetensors and crts-shallow.toml; made if it is not there.
     epochs, seed : int
-        The same seed on the same kind of device gives the same weights.
+        The same seed, kind of device and number of threads give the same weights.
     device : str
         "auto", "cpu" or "cuda".
     progress : callable
         Told after each epoch.
+    threads : int
+        Threads of PyTorch on the CPU, for the whole process.
 
     Raises
     ------
     FileNotFoundError
         `data` does not hold the light curves.
     """
+    torch.set_num_threads(threads)
     curves = catalogue.read(data)
     on = forward.choose_device(device)
     dtype = faster_dtype(on)

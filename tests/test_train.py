@@ -10,11 +10,6 @@ from models import cards, train
 from models.catalogue import CLASSES, FILE
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def sky(folder: Path, objects: int = 420, seed: int = 3) -> None:
     """Stars whose class is told by amplitude: an easy catalogue."""
     draw = np.random.default_rng(seed)
