@@ -121,7 +121,18 @@ class Reader:
     ) -> Rows:
         """Read one Avro datum per value, at [start, end) of it; it must end exactly at `end`.
 
-        The same bytes object may stand in `values` many times.
+        Parameters
+        ----------
+        values
+            The same bytes object may stand here many times.
+        start, end
+            (value,) offsets in bytes; the whole values without them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Values that are not bytes, or offsets outside them. Whatever the bytes are raises
+            nothing: see `Rows.status`.
         """
         n = len(values)
         if not set(map(type, values)) <= {bytes}:

@@ -121,6 +121,13 @@ def test_blocks_may_say_their_size(size_is_right: bool) -> None:
         assert explain(found.status[0]).startswith("array block")
 
 
+@pytest.mark.parametrize(("count", "size"), [(-1, -1), (-1, -(1 << 63)), (-(1 << 63), 2)])
+def test_no_length_is_negative(count: int, size: int) -> None:
+    value = zigzag(7) + zigzag(count) + zigzag(size) + zigzag(5) + b"\0" * 2 + zigzag(1)
+    for tables in (TABLES, {"": TABLES[""]}):
+        assert explain(Reader(POINTS, tables).read([value]).status[0]) == "negative length"
+
+
 @pytest.mark.parametrize("count", [1 << 62, -(1 << 63), -(1 << 62), 1 << 20, -(1 << 20)])
 @pytest.mark.parametrize("items", ["Item", "null", "long", "double"])
 def test_a_lying_count_allocates_nothing(count: int, items: str) -> None:
@@ -242,6 +249,15 @@ def test_what_is_wanted_may_lie_deep_and_feed_several_columns() -> None:
     assert reader.missing == {"": ()}
     older = Reader(record(("two", inner)), {"": Table(dtype, fields, default)})
     assert older.missing == {"": ("when", "in.b", "f")}
+
+
+def test_a_string_leaves_nothing_of_the_default() -> None:
+    dtype = np.dtype([("s", "S6")])
+    reader = Reader(
+        record(("s", ["null", "string"])),
+        {"": Table(dtype, {"s": "s"}, np.array([(b"absent",)], dtype)[0])},
+    )
+    assert reader.read([b"\0", b"\x02\x02x"]).rows[""]["s"].tolist() == [b"absent", b"x"]
 
 
 def test_unions_of_many_branches_are_read_where_they_fit() -> None:
