@@ -142,9 +142,9 @@ def test_a_block_that_claims_more_records_than_bytes_is_refused() -> None:
 
 def test_headers_are_told_apart_by_all_their_bytes() -> None:
     framing = Framing()
-    one = container(["a"], note="1")
-    other = container(["b"], note="2")
-    longer = container(["c"], note="1" * 300)
+    one = container(["a"], note="x" * 300 + "1")
+    other = container(["b"], note="x" * 300 + "2")
+    longer = container(["c"], note="x" * 300 + "12")
     found = framing.sort([one, other, one, longer])
     assert sorted(f.packet.tolist() for f in found.framed) == [[0, 2], [1], [3]]
     for i in range(2 * MAX_HEADERS):

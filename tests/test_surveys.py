@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -363,7 +363,9 @@ def blank(schema: Any) -> Any:
     return simple.get(kind, 0) if isinstance(kind, str) else blank(kind)
 
 
-def ztf_packet(history: list[dict[str, Any]] = [], **candidate: Any) -> bytes:  # noqa: B006
+def ztf_packet(
+    history: Sequence[dict[str, Any]] = (), forced: Sequence[dict[str, Any]] = (), **candidate: Any
+) -> bytes:
     """A ZTF 4.02 alert of these values, made from the schema alone."""
     schema = schemas.find("ztf/402")
     types = {f["name"]: f["type"] for f in schema["fields"]}
@@ -372,6 +374,8 @@ def ztf_packet(history: list[dict[str, Any]] = [], **candidate: Any) -> bytes:  
     record["candidate"] |= own | {"magpsf": 20.0, "sigmapsf": 0.1} | candidate
     row = blank(types["prv_candidates"][1]["items"])
     record["prv_candidates"] = [row | own | {"candid": None} | given for given in history]
+    row = blank(types["fp_hists"][1]["items"]) | {"magzpsci": 26.0, "procstatus": "0"}
+    record["fp_hists"] = [row | {"jd": 2459000.5, "fid": 1, "pid": 3} | given for given in forced]
     stream = io.BytesIO()
     fastavro.writer(stream, fastavro.parse_schema(schema), [record])
     return stream.getvalue()
@@ -388,6 +392,16 @@ def test_a_limit_is_a_fifth_of_what_five_sigma_would_be() -> None:
     assert points["kind"].tolist() == [0, 2]  # sentinel and null say nothing
     assert np.isnan(points["flux_njy"][1])
     assert points["flux_err_njy"][1] == pytest.approx(10 ** ((31.4 - 20.5) / 2.5) / 5, rel=1e-6)
+
+
+def test_rows_of_programmes_that_are_not_public_are_dropped() -> None:
+    value = ztf_packet(
+        [{"programid": p, "diffmaglim": 20.0 + p} for p in (1, 2, 3)],
+        [{"programid": p, "forcediffimflux": 10.0 + p} for p in (1, 2, 3)],
+    )
+    assert decoded(value).points["kind"].tolist() == [0, 2, 1]
+    everything, _ = Decoder(public_only=False).decode(packets([value]))
+    assert everything.points["kind"].tolist() == [0, 2, 2, 2, 1, 1, 1]
 
 
 def test_total_flux_needs_the_reference_to_be_the_object() -> None:
