@@ -12,8 +12,11 @@ import pytest
 
 from workers.errors import Failed
 from workers.local_kafka import LocalKafka
+from workers.process import set_kernel_cache
 
 HOUSE = Path(__file__).parents[1]
+# Before any test imports numba: the kernels that were compiled at installation serve here too.
+set_kernel_cache()
 
 
 @pytest.fixture(scope="session")
