@@ -235,7 +235,7 @@ def train(
     data: Path,
     *,
     out: Path = Path("weights"),
-    epochs: int = 24,
+    epochs: int = 28,
     seed: int = 0,
     device: str = "auto",
 ) -> None:

@@ -60,6 +60,9 @@ def demo(settings: Settings, objects: int = OBJECTS, nights: int = NIGHTS, seed:
             nights,
             seed,
             shares=Shares(solar_system=0.01, repeated=0.01, corrupt=0.001),
+            # both filters twice on a good night: short periods need pairs minutes to hours apart
+            visits_per_night=2,
+            visited=0.27,
         )
         producer = Producer({**client, "linger.ms": 5, "message.max.bytes": MAX_MESSAGE_BYTES})
         console.print(
