@@ -260,6 +260,22 @@ def test_a_string_leaves_nothing_of_the_default() -> None:
     assert reader.read([b"\0", b"\x02\x02x"]).rows[""]["s"].tolist() == [b"absent", b"x"]
 
 
+@pytest.mark.parametrize("behind", [0, 100])  # near the datum's end tags are passed with more care
+def test_a_run_of_options_is_passed_tag_by_tag(behind: int) -> None:
+    kinds = (["float", "null"] if i > 7 else ["null", "float"] for i in range(12))
+    schema = record(*((f"f{i}", kind) for i, kind in enumerate(kinds)), ("rest", "bytes"))
+    reader = Reader(schema, {"": table(other="i4")})
+    datum = {f"f{i}": None if i % 3 else 1.5 for i in range(12)}
+    (value,) = encode(schema, {**datum, "rest": bytes(behind)})
+    assert reader.read([value]).status.tolist() == [0]
+    at = 0
+    for i in range(12):
+        for tag in (1, 4, 255):
+            broken = value[:at] + bytes([tag]) + value[at + 1 :]
+            assert reader.read([broken]).status.tolist() == [ops.BRANCH]
+        at += 1 if i % 3 else 5
+
+
 def test_unions_of_many_branches_are_read_where_they_fit() -> None:
     schema = record(("x", ["string", "null", "long", {"type": "array", "items": "int"}, "double"]))
     values = encode(schema, {"x": "no"}, {"x": None}, {"x": 5}, {"x": [1, 2]}, {"x": 0.5})
