@@ -23,7 +23,7 @@ $(STAMP):
 	  { echo "'$(PYTHON)' cannot make virtual environments: it comes without ensurepip." \
 	    "Install it, e.g. apt install python3-venv, then again."; exit 2; }
 	$(PYTHON) -m venv .venv
-	@echo "Fetching the pinned packages, about 5.6 GB, once."
+	@echo "Fetching the pinned packages, 3.3 GB (6.3 GB unpacked), once."
 	$(BIN)/pip install --disable-pip-version-check --require-hashes -r constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m workers.warm

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -54,6 +55,8 @@ def fetch(target: Path) -> None:
     with java_on_path():
         import jgo
 
+        # It misses the `jar` tool in our Java, says so, and does without.
+        logging.getLogger("jgo").setLevel(logging.ERROR)
         try:
             found = {path.name: path for path in jgo.build(KAFKA).all_jars}
             bridge = jgo.build(BRIDGE).all_jars
