@@ -1,6 +1,6 @@
 """A light curve as the bytes that a store keeps: points as they came, measurements, counts.
 
-    header | points, 64 bytes each | per slot in use: list, times, keys, magnitudes, rows, counts
+    header | points, 64 bytes each | per slot in use: list, measurements, sparse counts
 
 What follows the points can be made again from them, and is if the inputs have changed since.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from broker import sparse
+from broker import dmdt, sparse
 from broker.light_curve import N_BANDS, Channels, Curve, clear, enter, link_exposure, link_name
 from broker.measurements import ROW
 
@@ -24,7 +24,7 @@ HEADER = np.dtype(
 )
 LIST = np.dtype([("keys", "u8"), ("slot", "i4"), ("n", "i4"), ("counts", "i4"), ("spare", "i4")])
 HEADER_BYTES, LIST_BYTES, POINT_BYTES = HEADER.itemsize, LIST.itemsize, ROW.itemsize
-MEASUREMENT_BYTES = 8 + 8 + 4 + 4
+MEASUREMENT_BYTES = dmdt.MEASUREMENT.itemsize
 
 #: `inputs_hash` of a blob that holds points only.
 POINTS_ONLY = 0
@@ -76,9 +76,9 @@ def load(
         fresh = header.inputs_hash == inputs_hash
     buckets = clear(curve, n + n_new)
     at = HEADER_BYTES + n * POINT_BYTES
-    rows = blob[HEADER_BYTES:at].view(ROW) if n > 0 else curve.points[:0]
+    stored = blob[HEADER_BYTES:at].view(ROW) if n > 0 else curve.points[:0]
     for i in range(n):
-        curve.points[i] = rows[i]
+        curve.points[i] = stored[i]
         if curve.points[i].kind == MISSING:
             return -1, buckets
         link_name(curve, i, buckets)
@@ -91,11 +91,10 @@ def load(
             head = blob[at : at + LIST_BYTES].view(LIST)[0]
             slot, k, length = head.slot, head.n, head.counts
             at += LIST_BYTES
-            curve.n[slot], curve.keys[slot] = k, head.keys
-            curve.time[slot, :k] = blob[at : at + 8 * k].view(np.int64)
-            curve.key[slot, :k] = blob[at + 8 * k : at + 16 * k].view(np.uint64)
-            curve.magnitude[slot, :k] = blob[at + 16 * k : at + 20 * k].view(np.int32)
-            curve.row[slot, :k] = blob[at + 20 * k : at + 24 * k].view(np.int32)
+            curve.slots[slot].n, curve.slots[slot].keys = k, head.keys
+            rows = blob[at : at + MEASUREMENT_BYTES * k].view(dmdt.MEASUREMENT)
+            for m in range(k):
+                curve.measurements[slot, m] = rows[m]
             at += MEASUREMENT_BYTES * k
             sparse.unpack(blob, at, at + length, curve.counts[slot])
             at += length + -length % 8
@@ -106,11 +105,11 @@ def load(
 def most_bytes(curve: Curve, n: int, channels: Channels) -> int:
     """What `save` may need at most."""
     size = HEADER_BYTES + n * POINT_BYTES
-    for slot in range(len(curve.n)):
-        if curve.n[slot] > 0:
-            cells = channels.cells[slot // N_BANDS]
-            size += LIST_BYTES + MEASUREMENT_BYTES * curve.n[slot]
-            size += sparse.MOST_BYTES_A_CELL * cells + 8
+    for slot in range(len(curve.slots)):
+        k = curve.slots[slot].n
+        if k > 0:
+            cells = channels.rows[slot // N_BANDS].cells
+            size += LIST_BYTES + MEASUREMENT_BYTES * k + sparse.MOST_BYTES_A_CELL * cells + 8
     return int(size)
 
 
@@ -125,32 +124,30 @@ def save(
 ) -> int:
     """Write the light curve in hand to heap[start:]; returns the end."""
     at = start + HEADER_BYTES
-    rows = heap[at : at + n * POINT_BYTES].view(ROW)
+    stored = heap[at : at + n * POINT_BYTES].view(ROW)
     for i in range(n):
-        rows[i] = curve.points[i]
+        stored[i] = curve.points[i]
     at += n * POINT_BYTES
     n_lists = 0
-    for slot in range(len(curve.n)):
-        k = curve.n[slot]
+    for slot in range(len(curve.slots)):
+        k = curve.slots[slot].n
         if k == 0:
             continue
         n_lists += 1
-        head = heap[at : at + LIST_BYTES].view(LIST)
+        head = heap[at : at + LIST_BYTES].view(LIST)[0]
         at += LIST_BYTES
-        heap[at : at + 8 * k].view(np.int64)[:] = curve.time[slot, :k]
-        heap[at + 8 * k : at + 16 * k].view(np.uint64)[:] = curve.key[slot, :k]
-        heap[at + 16 * k : at + 20 * k].view(np.int32)[:] = curve.magnitude[slot, :k]
-        heap[at + 20 * k : at + 24 * k].view(np.int32)[:] = curve.row[slot, :k]
+        rows = heap[at : at + MEASUREMENT_BYTES * k].view(dmdt.MEASUREMENT)
+        for m in range(k):
+            rows[m] = curve.measurements[slot, m]
         at += MEASUREMENT_BYTES * k
-        end = sparse.pack(curve.counts[slot][: channels.cells[slot // N_BANDS]], heap, at)
-        head[0].keys, head[0].slot, head[0].n = curve.keys[slot], slot, k
-        head[0].counts, head[0].spare = end - at, 0
+        end = sparse.pack(curve.counts[slot][: channels.rows[slot // N_BANDS].cells], heap, at)
+        head.keys, head.slot, head.n = curve.slots[slot].keys, slot, k
+        head.counts, head.spare = end - at, 0
         at = end
         while (at - start) % 8 != 0:
             heap[at] = 0
             at += 1
-    header = heap[start : start + HEADER_BYTES].view(np.uint8)
-    header[:] = 0
-    first = header.view(HEADER)
-    first[0].inputs_hash, first[0].n_points, first[0].n_lists = inputs_hash, n, n_lists
+    heap[start : start + HEADER_BYTES] = 0
+    first = heap[start : start + HEADER_BYTES].view(HEADER)[0]
+    first.inputs_hash, first.n_points, first.n_lists = inputs_hash, n, n_lists
     return int(at)

@@ -14,7 +14,7 @@ from broker.grids import GRIDS, MICRODAYS
 from broker.growth import Alerts, Grown, grow
 from broker.inputs import Inputs
 from broker.light_curve import PAGE, Channels
-from broker.measurements import CHANNEL, ROW, channel_row, kernel_rows
+from broker.measurements import ROW, channel_rows, kernel_rows
 from broker.records import (
     ALERT,
     BLOCK,
@@ -25,7 +25,6 @@ from broker.records import (
     Detections,
     Images,
 )
-from broker.scalars import SCALARS
 from broker.store import Store
 
 _ZTF = SURVEYS.index("ztf")
@@ -49,29 +48,6 @@ class Added:
     images: Images
     outcome: NDArray[np.uint8]
     pages: list[tuple[bytes, bytes]]
-
-
-def _joined(arrays: list[NDArray]) -> tuple[NDArray, NDArray[np.int64]]:
-    """The arrays one behind the other, and where each begins."""
-    first = np.cumsum([0, *(len(array) for array in arrays)], dtype=np.int64)
-    return (np.concatenate(arrays) if arrays else np.zeros(0, np.int64)), first
-
-
-def _channels(inputs: Inputs) -> Channels:
-    """The channels as the kernels read them."""
-    rows = np.array([channel_row(channel) for channel in inputs.channels], CHANNEL)
-    grids = [GRIDS[channel.grid] for channel in inputs.channels]
-    tables = [dmdt.table(grid) for grid in grids]
-    scalars = [np.array([SCALARS.index(s) for s in c.scalars], np.int64) for c in inputs.channels]
-    return Channels(
-        rows,
-        *_joined([table.dt_edges for table in tables]),
-        *_joined([table.dm_edges for table in tables]),
-        *_joined([table.bins for table in tables]),
-        np.array([table.shift for table in tables], np.int64),
-        np.array([grid.cells for grid in grids], np.int64),
-        *_joined(scalars),
-    )
 
 
 def _regrouped(
@@ -101,7 +77,10 @@ class Curves:
     def __init__(self, inputs: Inputs, store: Store, clock: Callable[[], int] = unix_ms) -> None:
         self._store = store
         self._clock = clock
-        self._channels = _channels(inputs)
+        self._channels = Channels(
+            channel_rows(inputs.channels),
+            dmdt.table([GRIDS[channel.grid] for channel in inputs.channels]),
+        )
         self._inputs_hash = inputs.hash
         self._staged: dict[bytes, bytes] = {}
         # Kernels are compiled, or read from the disk's cache, here and not on the first alert.
@@ -136,7 +115,7 @@ class Curves:
                 np.argsort(np.array(of_alert, np.int64), kind="stable"),
                 np.cumsum([0, *sizes], dtype=np.int64),
                 np.rint(alerts["mjd_tai"] * MICRODAYS).astype(np.int64),
-                np.ascontiguousarray(alerts["solar_system"]),
+                alerts["solar_system"].copy(),
                 (alerts["survey"] == _ZTF).astype(np.uint8),
                 kernel_rows(detections.points),
                 np.require(detections.first, np.int64, ["C", "W"]),
@@ -221,11 +200,14 @@ class Curves:
         return [blob if blob is not None else next(kept) or b"" for blob in found]
 
     def _pages(self, keys: list[bytes], grown: Grown) -> list[tuple[bytes, bytes]]:
-        pages = []
-        for number, page, start, n in grown.pages.tolist():
-            points = grown.blobs[start : start + n * POINT.itemsize].view(POINT)
-            pages.append((b"%b#%d" % (keys[number], page), wire.write_page(points)))
-        return pages
+        """Keys and values of the pages that changed, all written in one call."""
+        rows = grown.pages.tolist()
+        size = POINT.itemsize
+        parts = [grown.blobs[start : start + n * size] for _, _, start, n in rows]
+        points = np.concatenate(parts).view(POINT) if parts else np.zeros(0, POINT)
+        values = wire.write_pages(points, np.cumsum([0, *grown.pages["n"]], dtype=np.int64))
+        names = [b"%b#%d" % (keys[number], page) for number, page, _, _ in rows]
+        return list(zip(names, values, strict=True))
 
     def _images(self, detections: Detections, grown: Grown) -> Images:
         """Rows in the order of the alerts, each with its alert's own columns."""

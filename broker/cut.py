@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from broker import dmdt, sparse
-from broker.light_curve import N_BANDS, Channels, Curve, grid_of
+from broker.light_curve import N_BANDS, Channels, Curve
 from broker.measurements import flux, flux_error, microdays
 from broker.records import BLOCK, DETECTION, KINDS, PRESENCE, SOLAR_SYSTEM, WITHDRAWN
 from broker.scalars import SCALARS, measure
@@ -38,6 +38,8 @@ class Desk(NamedTuple):
 
     counts: NDArray[np.int32]  # (cell,) of the largest grid
     present: NDArray[np.int64]  # (band, kind)
+    time: NDArray[np.int64]  # (point,)
+    magnitude: NDArray[np.int32]  # (point,)
     error: NDArray[np.float64]  # (point,)
     scalars: NDArray[np.float64]  # (scalar,)
 
@@ -48,6 +50,8 @@ def desk(most_points: int, most_cells: int) -> Desk:
     return Desk(
         np.zeros(most_cells, np.int32),
         np.zeros((N_BANDS, N_KINDS), np.int64),
+        np.empty(most_points, np.int64),
+        np.empty(most_points, np.int32),
         np.empty(most_points),
         np.empty(len(SCALARS)),
     )
@@ -94,17 +98,18 @@ def presences(
 def most_bytes(curve: Curve, channels: Channels) -> int:
     """What the heap of one image may need at most."""
     size = 0
-    for slot in range(len(curve.n)):
-        if curve.n[slot] > 0:
-            size += sparse.MOST_BYTES_A_CELL * channels.cells[slot // N_BANDS] + 4 * len(SCALARS)
+    for slot in range(len(curve.slots)):
+        if curve.slots[slot].n > 0:
+            cells = channels.rows[slot // N_BANDS].cells
+            size += sparse.MOST_BYTES_A_CELL * cells + 4 * len(SCALARS)
     return size
 
 
 @njit(cache=True, nogil=True)
 def kept_until(curve: Curve, slot: int, until: int) -> int:
     """How many measurements of a slot are not later than `until`."""
-    kept = curve.n[slot]
-    while kept > 0 and curve.time[slot, kept - 1] > until:
+    kept = curve.slots[slot].n
+    while kept > 0 and curve.measurements[slot, kept - 1].time > until:
         kept -= 1
     return int(kept)
 
@@ -113,18 +118,19 @@ def kept_until(curve: Curve, slot: int, until: int) -> int:
 def counts_until(curve: Curve, slot: int, kept: int, at: Desk, channels: Channels) -> Any:
     """The counts (cell,) i4 of a slot's first `kept` measurements, by the shorter way."""
     c = slot // N_BANDS
-    n, cells = curve.n[slot], channels.cells[c]
+    n, cells = curve.slots[slot].n, channels.rows[c].cells
     if kept == n:
         return curve.counts[slot][:cells]
     counts = at.counts[:cells]
-    time, mag, grid = curve.time[slot], curve.magnitude[slot], grid_of(channels, c)
+    rows = curve.measurements[slot]
     if (n - kept) * (n + kept) > kept * kept:
         counts[:] = 0
-        dmdt.count_all(time, mag, kept, grid, counts)
+        dmdt.count_all(rows, kept, channels.table, c, counts)
     else:
         counts[:] = curve.counts[slot][:cells]
         for j in range(n - 1, kept - 1, -1):
-            dmdt.count_earlier(time, mag, j, time[j], np.int64(mag[j]), -1, grid, counts)
+            t, m = rows[j].time, np.int64(rows[j].magnitude)
+            dmdt.count_earlier(rows, j, t, m, -1, channels.table, c, counts)
     return counts
 
 
@@ -140,18 +146,18 @@ def put_scalars(
 ) -> int:
     """Write the channel's scalars of a slot's first `kept` measurements; returns the end."""
     c = slot // N_BANDS
-    names = channels.scalars[channels.first_scalar[c] : channels.first_scalar[c + 1]]
-    if len(names) == 0:
+    channel, rows = channels.rows[c], curve.measurements[slot]
+    if channel.n_scalars == 0:
         return end
-    channel = channels.rows[c]
     for k in range(kept):
-        point = curve.points[curve.row[slot, k]]
-        at.error[k] = _MAG_ERROR * np.float64(flux_error(point, channel)) / flux(point, channel)
-    measure(curve.time[slot][:kept], curve.magnitude[slot][:kept], at.error[:kept], at.scalars)
-    values = heap[end : end + 4 * len(names)].view(np.float32)
-    for k in range(len(names)):
-        values[k] = at.scalars[names[k]]
-    return end + 4 * len(names)
+        point = curve.points[rows[k].row]
+        at.time[k], at.magnitude[k] = rows[k].time, rows[k].magnitude
+        at.error[k] = _MAG_ERROR * flux_error(point, channel) / flux(point, channel)
+    measure(at.time[:kept], at.magnitude[:kept], at.error[:kept], at.scalars)
+    values = heap[end : end + 4 * channel.n_scalars].view(np.float32)
+    for k in range(channel.n_scalars):
+        values[k] = at.scalars[channel.scalars[k]]
+    return int(end + 4 * channel.n_scalars)
 
 
 @njit(cache=True, nogil=True)
@@ -184,14 +190,15 @@ def blocks(
         Sum over the channels of the sum of the keys of their measurements, times 2 channel + 1.
     """
     points_hash = np.uint64(0)
-    for slot in range(len(curve.n)):
-        kept = kept_until(curve, slot, until) if curve.n[slot] > 0 else 0
+    for slot in range(len(curve.slots)):
+        n = curve.slots[slot].n
+        kept = kept_until(curve, slot, until) if n > 0 else 0
         if kept == 0:
             continue
         channel = channels.rows[slot // N_BANDS].hash
-        keys = curve.keys[slot]
-        for k in range(kept, curve.n[slot]):
-            keys -= curve.key[slot, k]
+        keys = curve.slots[slot].keys
+        for k in range(kept, n):
+            keys -= curve.measurements[slot, k].key
         points_hash += keys * (np.uint64(2) * np.uint64(channel) + np.uint64(1))
         counts = counts_until(curve, slot, kept, at, channels)
         counts_end = sparse.pack(counts, heap, end)

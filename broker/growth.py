@@ -82,6 +82,13 @@ def room(array: Any, used: int, more: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
+def say(image: Any, alert: int, notice_of: int, reason: int) -> None:
+    """Fill an image row that used no points."""
+    image.alert, image.notice_of, image.reason = alert, notice_of, reason
+    image.points_hash, image.first_detection_mjd_tai = 0, np.nan
+
+
+@njit(cache=True, nogil=True)
 def take(
     curve: Curve,
     n: int,
@@ -155,12 +162,15 @@ def grow(
             size += alerts.first_point[a + 1] - alerts.first_point[a]
         most_points = max(most_points, size)
     n_slots = len(channels.rows) * N_BANDS
-    most_cells = channels.cells.max() if len(channels.cells) > 0 else 1
+    most_cells = 1
+    for c in range(len(channels.rows)):
+        most_cells = max(most_cells, channels.rows[c].cells)
     curve = allocate(most_points, n_slots, most_cells)
     desk = cut.desk(most_points, most_cells)
 
     outcome = np.zeros(len(alerts.order), np.uint8)
-    out = np.empty(2 * len(stored) + 4096, np.uint8)
+    # A point takes 64 bytes, and 24 in each of its slots; counts are small beside them.
+    out = np.empty(2 * len(stored) + 128 * len(alerts.points) + 4096, np.uint8)
     first_blob = np.zeros(n_objects + 1, np.int64)
     pages = np.zeros(2 * n_objects + 16, PAGE_ROW)
     images = np.zeros(len(alerts.order) + 16, ROW)
@@ -205,11 +215,7 @@ def grow(
                         replaced |= again
                     elif was & ALERTED and flags & WITHDRAWN and not was & WITHDRAWN:
                         images = room(images, n_images, 1)
-                        images[n_images].alert = a
-                        images[n_images].notice_of = curve.points[i].id
-                        images[n_images].reason = REASON_WITHDRAWN
-                        images[n_images].first_detection_mjd_tai = np.nan
-                        images[n_images].points_hash = 0
+                        say(images[n_images], a, curve.points[i].id, REASON_WITHDRAWN)
                         n_images += 1
             gone = (curve.points[me].flags & WITHDRAWN) != 0
             if before & ALERTED and not (gone and not before & WITHDRAWN):
@@ -225,14 +231,12 @@ def grow(
                 first_presence = room(first_presence, begin + 1, len(images))
             if outcome[a] == PASSED or outcome[a] == OUTCOME_WITHDRAWN:
                 image = images[begin]
-                image.alert, image.notice_of, image.points_hash = a, 0, 0
-                image.first_detection_mjd_tai = np.nan
                 if gone:
-                    image.reason = REASON_WITHDRAWN
+                    say(image, a, 0, REASON_WITHDRAWN)
                 elif solar:
-                    image.reason = REASON_SOLAR_SYSTEM
+                    say(image, a, 0, REASON_SOLAR_SYSTEM)
                 else:
-                    image.reason = REASON_NONE
+                    say(image, a, 0, REASON_NONE)
                     presences = room(presences, n_presences, N_BANDS * cut.N_KINDS)
                     n_presences, image.first_detection_mjd_tai = cut.presences(
                         curve, n, alerts.time[a], desk, presences, n_presences

@@ -34,59 +34,49 @@ PAGE = 32  #: points in a page of the changelog
 
 
 class Channels(NamedTuple):
-    """Channels as the kernels read them; edges of channel c are [first[c]:first[c + 1]]."""
+    """Channels as the kernels read them; channel c has grid c of the table."""
 
     rows: NDArray[np.void]  # (channel,) measurements.CHANNEL
-    dt_edges: NDArray[np.int64]
-    first_dt: NDArray[np.int64]  # (channel + 1,)
-    dm_edges: NDArray[np.int32]
-    first_dm: NDArray[np.int64]
-    bins: NDArray[np.uint8]
-    first_bin: NDArray[np.int64]
-    shift: NDArray[np.int64]  # (channel,)
-    cells: NDArray[np.int64]  # (channel,)
-    scalars: NDArray[np.int64]  # indexes of broker.scalars.SCALARS
-    first_scalar: NDArray[np.int64]
+    table: dmdt.Table
+
+
+#: How many measurements a slot has, and the sum of their keys.
+SLOT = np.dtype([("n", "i8"), ("keys", "u8")])
+#: The point behind this one in its bucket, by name and by exposure, or -1; or a bucket's first.
+LINKS = np.dtype([("name", "i4"), ("exposure", "i4")])
 
 
 class Curve(NamedTuple):
-    """The arrays of a light curve in hand."""
+    """The arrays of a light curve in hand; few, since each costs at every call in a kernel."""
 
     points: NDArray[np.void]  # (point,) ROW, in order of arrival
+    after: NDArray[np.void]  # (point,) LINKS
+    buckets: NDArray[np.void]  # (bucket,) LINKS
     dirty: NDArray[np.uint8]  # (page,) pages that changed
-    by_name: NDArray[np.int32]  # (bucket,) point or -1
-    next_by_name: NDArray[np.int32]  # (point,)
-    by_exposure: NDArray[np.int32]
-    next_by_exposure: NDArray[np.int32]
-    # Measurements of each slot, in order of (time, key):
-    n: NDArray[np.int64]  # (slot,)
-    time: NDArray[np.int64]  # (slot, measurement) microdays
-    key: NDArray[np.uint64]  # (slot, measurement) measurement_hash
-    magnitude: NDArray[np.int32]  # (slot, measurement) 0.1 mmag
-    row: NDArray[np.int32]  # (slot, measurement) which point
-    keys: NDArray[np.uint64]  # (slot,) sum of the slot's keys
+    slots: NDArray[np.void]  # (slot,) SLOT
+    measurements: NDArray[np.void]  # (slot, measurement) MEASUREMENT, in order of (time, key)
     counts: NDArray[np.int32]  # (slot, cell)
+
+
+@njit(cache=True, nogil=True)
+def n_buckets(n_points: int) -> int:
+    """A power of two, at least twice the points."""
+    n = 16
+    while n < 2 * n_points:
+        n *= 2
+    return int(n)
 
 
 @njit(cache=True, nogil=True)
 def allocate(most_points: int, n_slots: int, most_cells: int) -> Curve:
     """Room for the largest light curve of a batch."""
-    buckets = 16
-    while buckets < 2 * most_points:
-        buckets *= 2
     return Curve(
         np.empty(most_points, ROW),
+        np.empty(most_points, LINKS),
+        np.empty(n_buckets(most_points), LINKS),
         np.empty(most_points // PAGE + 1, np.uint8),
-        np.empty(buckets, np.int32),
-        np.empty(most_points, np.int32),
-        np.empty(buckets, np.int32),
-        np.empty(most_points, np.int32),
-        np.zeros(n_slots, np.int64),
-        np.empty((n_slots, most_points), np.int64),
-        np.empty((n_slots, most_points), np.uint64),
-        np.empty((n_slots, most_points), np.int32),
-        np.empty((n_slots, most_points), np.int32),
-        np.zeros(n_slots, np.uint64),
+        np.zeros(n_slots, SLOT),
+        np.empty((n_slots, most_points), dmdt.MEASUREMENT),
         np.zeros((n_slots, most_cells), np.int32),
     )
 
@@ -94,18 +84,17 @@ def allocate(most_points: int, n_slots: int, most_cells: int) -> Curve:
 @njit(cache=True, nogil=True)
 def clear(curve: Curve, n_points: int) -> int:
     """Make ready for an object that will have at most n_points; returns the number of buckets."""
-    buckets = 16
-    while buckets < 2 * n_points:
-        buckets *= 2
-    curve.by_name[:buckets] = -1
-    curve.by_exposure[:buckets] = -1
+    buckets = n_buckets(n_points)
+    for i in range(buckets):
+        curve.buckets[i].name = -1
+        curve.buckets[i].exposure = -1
     curve.dirty[: n_points // PAGE + 1] = 0
-    for slot in range(len(curve.n)):
-        if curve.n[slot] > 0:
-            curve.n[slot] = 0
-            curve.keys[slot] = 0
+    for slot in range(len(curve.slots)):
+        if curve.slots[slot].n > 0:
+            curve.slots[slot].n = 0
+            curve.slots[slot].keys = 0
             curve.counts[slot] = 0
-    return buckets
+    return int(buckets)
 
 
 @njit(cache=True, nogil=True)
@@ -115,24 +104,13 @@ def bucket(hash64: Any, buckets: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def grid_of(channels: Channels, c: int) -> dmdt.Table:
-    """The grid of channel c."""
-    return dmdt.Table(
-        channels.dt_edges[channels.first_dt[c] : channels.first_dt[c + 1]],
-        channels.dm_edges[channels.first_dm[c] : channels.first_dm[c + 1]],
-        channels.bins[channels.first_bin[c] : channels.first_bin[c + 1]],
-        channels.shift[c],
-    )
-
-
-@njit(cache=True, nogil=True)
 def count(curve: Curve, slot: int, place: int, sign: int, channels: Channels, c: int) -> None:
     """Add `sign` for each pair of the measurement at `place` with the others of its slot."""
-    time, mag = curve.time[slot], curve.magnitude[slot]
-    t, m, grid = time[place], np.int64(mag[place]), grid_of(channels, c)
-    counts = curve.counts[slot][: channels.cells[c]]
-    dmdt.count_earlier(time, mag, place, t, m, sign, grid, counts)
-    dmdt.count_later(time, mag, place + 1, curve.n[slot], t, m, sign, grid, counts)
+    all_of_slot, counts, table = curve.measurements[slot], curve.counts[slot], channels.table
+    t, m = all_of_slot[place].time, np.int64(all_of_slot[place].magnitude)
+    n = curve.slots[slot].n
+    dmdt.count_earlier(all_of_slot, place, t, m, sign, table, c, counts)
+    dmdt.count_later(all_of_slot, place + 1, n, t, m, sign, table, c, counts)
 
 
 @njit(cache=True, nogil=True)
@@ -143,18 +121,18 @@ def insert(curve: Curve, i: int, channels: Channels, c: int) -> None:
     t = microdays(point.mjd_tai)
     m = magnitude(flux(point, channels.rows[c]))
     key = measurement_hash(point, t, m)
-    time, keys = curve.time[slot], curve.key[slot]
-    mag, row = curve.magnitude[slot], curve.row[slot]
-    place = curve.n[slot]
+    rows = curve.measurements[slot]
+    place = curve.slots[slot].n
+    # Most points are the latest.
     while place > 0 and (
-        time[place - 1] > t or (time[place - 1] == t and keys[place - 1] > key)
-    ):  # most points are the latest
-        time[place], keys[place] = time[place - 1], keys[place - 1]
-        mag[place], row[place] = mag[place - 1], row[place - 1]
+        rows[place - 1].time > t or (rows[place - 1].time == t and rows[place - 1].key > key)
+    ):
+        rows[place] = rows[place - 1]
         place -= 1
-    time[place], keys[place], mag[place], row[place] = t, key, m, i
-    curve.n[slot] += 1
-    curve.keys[slot] += key
+    row = rows[place]
+    row.time, row.key, row.magnitude, row.row = t, key, m, i
+    curve.slots[slot].n += 1
+    curve.slots[slot].keys += key
     count(curve, slot, place, 1, channels, c)
 
 
@@ -162,16 +140,15 @@ def insert(curve: Curve, i: int, channels: Channels, c: int) -> None:
 def take_out(curve: Curve, i: int, channels: Channels, c: int) -> None:
     """Point i, a measurement of channel c, is one no more."""
     slot = c * N_BANDS + curve.points[i].band
-    row = curve.row[slot]
-    place = curve.n[slot] - 1
-    while row[place] != i:
+    rows = curve.measurements[slot]
+    place = curve.slots[slot].n - 1
+    while rows[place].row != i:
         place -= 1
     count(curve, slot, place, -1, channels, c)
-    curve.n[slot] -= 1
-    curve.keys[slot] -= curve.key[slot, place]
-    for k in range(place, curve.n[slot]):
-        curve.time[slot, k], curve.key[slot, k] = curve.time[slot, k + 1], curve.key[slot, k + 1]
-        curve.magnitude[slot, k], row[k] = curve.magnitude[slot, k + 1], row[k + 1]
+    curve.slots[slot].n -= 1
+    curve.slots[slot].keys -= rows[place].key
+    for k in range(place, curve.slots[slot].n):
+        rows[k] = rows[k + 1]
 
 
 @njit(cache=True, nogil=True)
@@ -181,7 +158,7 @@ def best_rival(
     """The point that is the measurement of i's exposure if i is not, or -1."""
     point = curve.points[i]
     best = -1
-    j = curve.by_exposure[bucket(exposure_hash(point), buckets)]
+    j = curve.buckets[bucket(exposure_hash(point), buckets)].exposure
     while j >= 0:
         other = curve.points[j]
         if (
@@ -191,7 +168,7 @@ def best_rival(
             and (best < 0 or precedes(other, curve.points[best]))
         ):
             best = j
-        j = curve.next_by_exposure[j]
+        j = curve.after[j].exposure
     return best
 
 
@@ -221,36 +198,37 @@ def leave(curve: Curve, i: int, buckets: int, kinds_apart: bool, channels: Chann
                 take_out(curve, i, channels, c)
                 if rival >= 0:
                     insert(curve, rival, channels, c)
-    at = bucket(exposure_hash(point), buckets)
-    j = curve.by_exposure[at]
-    if j == i:
-        curve.by_exposure[at] = curve.next_by_exposure[i]
+    head = curve.buckets[bucket(exposure_hash(point), buckets)]
+    if head.exposure == i:
+        head.exposure = curve.after[i].exposure
     else:
-        while curve.next_by_exposure[j] != i:
-            j = curve.next_by_exposure[j]
-        curve.next_by_exposure[j] = curve.next_by_exposure[i]
+        j = head.exposure
+        while curve.after[j].exposure != i:
+            j = curve.after[j].exposure
+        curve.after[j].exposure = curve.after[i].exposure
 
 
 @njit(cache=True, nogil=True)
 def link_exposure(curve: Curve, i: int, buckets: int) -> None:
     """Let point i be found by its exposure."""
-    at = bucket(exposure_hash(curve.points[i]), buckets)
-    curve.next_by_exposure[i] = curve.by_exposure[at]
-    curve.by_exposure[at] = i
+    head = curve.buckets[bucket(exposure_hash(curve.points[i]), buckets)]
+    curve.after[i].exposure = head.exposure
+    head.exposure = i
 
 
 @njit(cache=True, nogil=True)
 def link_name(curve: Curve, i: int, buckets: int) -> None:
     """Let point i be found by its name."""
-    at = bucket(identity_hash(curve.points[i]), buckets)
-    curve.next_by_name[i] = curve.by_name[at]
-    curve.by_name[at] = i
+    head = curve.buckets[bucket(identity_hash(curve.points[i]), buckets)]
+    curve.after[i].name = head.name
+    head.name = i
 
 
 @njit(cache=True, nogil=True)
 def find(curve: Curve, point: Any, buckets: int) -> int:
     """The point that this row tells of, or -1."""
-    i = curve.by_name[bucket(identity_hash(point), buckets)]
-    while i >= 0 and not same_point(curve.points[i], point):
-        i = curve.next_by_name[i]
+    points, after = curve.points, curve.after
+    i = curve.buckets[bucket(identity_hash(point), buckets)].name
+    while i >= 0 and not same_point(points[i], point):
+        i = after[i].name
     return int(i)

@@ -6,13 +6,14 @@ never times or fluxes: the same row comes back from a survey with other rounding
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from broker.grids import MICRODAYS, TENTH_MMAG
+from broker.grids import GRIDS, MICRODAYS, TENTH_MMAG
 from broker.inputs import Channel
 from broker.records import (
     BANDS,
@@ -24,6 +25,7 @@ from broker.records import (
     SOLAR_SYSTEM,
     WITHDRAWN,
 )
+from broker.scalars import SCALARS
 
 #: AB magnitude of 1 nJy (Oke and Gunn 1983: 8.90 for 1 Jy).
 ZERO_POINT = 31.4
@@ -43,23 +45,33 @@ _LAYOUT: Any = {
 }
 ROW = np.dtype(_LAYOUT)
 
-#: A channel as the kernels read it; `kinds` has bit k for kind k.
+#: A channel as the kernels read it; `kinds` has bit k for kind k, `scalars` are indexes.
 CHANNEL = np.dtype(
     [
         ("hash", "i8"),
+        ("cells", "i8"),
         ("kinds", "i4"),
         ("photometry", "i4"),
         ("refuse_flags", "i4"),
         ("min_reliability", "f4"),
+        ("n_scalars", "i8"),
+        ("scalars", "i8", (len(SCALARS),)),
     ]
 )
 
 
-def channel_row(channel: Channel) -> tuple[int, int, int, int, float]:
-    """One row of CHANNEL."""
-    kinds = sum(1 << KINDS.index(kind) for kind in set(channel.kinds))
-    photometry = PHOTOMETRIES.index(channel.photometry)
-    return channel.hash, kinds, photometry, channel.refuse_flags, channel.min_reliability
+def channel_rows(channels: Sequence[Channel]) -> NDArray[np.void]:
+    """CHANNEL rows of some channels."""
+    rows = np.zeros(len(channels), CHANNEL)
+    for row, channel in zip(rows, channels, strict=True):
+        row["hash"], row["cells"] = channel.hash, GRIDS[channel.grid].cells
+        row["kinds"] = sum(1 << KINDS.index(kind) for kind in set(channel.kinds))
+        row["photometry"] = PHOTOMETRIES.index(channel.photometry)
+        row["refuse_flags"] = channel.refuse_flags
+        row["min_reliability"] = channel.min_reliability
+        row["n_scalars"] = len(channel.scalars)
+        row["scalars"][: len(channel.scalars)] = [SCALARS.index(name) for name in channel.scalars]
+    return rows
 
 
 @njit(cache=True, nogil=True)
@@ -143,10 +155,9 @@ def precedes(a: Any, b: Any) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def mix(hash64: Any, number: Any) -> Any:
-    """Take one more number into a 64-bit hash (the finaliser of splitmix64, Steele et al. 2014)."""
-    h = (hash64 ^ np.uint64(number)) + np.uint64(0x9E3779B97F4A7C15)
-    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+def mix(number: Any) -> Any:
+    """Spread 64 bits over 64 bits (the finaliser of splitmix64, Steele et al. 2014)."""
+    h = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return h ^ (h >> np.uint64(31))
 
@@ -155,22 +166,23 @@ def mix(hash64: Any, number: Any) -> Any:
 def identity_hash(point: Any) -> Any:
     """Equal for rows that tell of one point."""
     if named_by_id(point):
-        return mix(np.uint64(point.kind), point.id)
-    return mix(exposure_hash(point), point.kind)
+        return mix(np.uint64(point.id) * np.uint64(4) + np.uint64(point.kind))
+    return exposure_hash(point) + np.uint64(point.kind)
 
 
 @njit(cache=True, nogil=True)
 def exposure_hash(point: Any) -> Any:
     """Equal for points of one exposure."""
-    return mix(mix(np.uint64(0), point.exposure), point.exposure_part)
+    part = np.uint64(point.exposure_part) * np.uint64(0x9E3779B97F4A7C15)
+    return mix(np.uint64(point.exposure) + part)
 
 
 @njit(cache=True, nogil=True)
 def measurement_hash(point: Any, time: int, mag: int) -> Any:
     """Hash of who a measurement is and of the whole numbers that an image is made of."""
-    h = mix(exposure_hash(point), point.id)
-    h = mix(h, (np.int64(point.kind) << 8) | np.int64(point.band))
-    return mix(mix(h, time), mag)
+    what = (np.int64(mag) << 16) | (np.int64(point.kind) << 8) | np.int64(point.band)
+    h = mix(exposure_hash(point) + np.uint64(point.id) * np.uint64(0xD1342543DE82EF95))
+    return mix(mix(h + np.uint64(time)) + np.uint64(what))
 
 
 def kernel_rows(points: NDArray[np.void]) -> NDArray[np.void]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from twin import Twin, alert, batch, outcomes, point, told
+from twin import Twin, alert, batch, name_of, outcomes, point, told
 
 from broker import wire
 from broker.curves import Added, Curves
@@ -99,7 +99,8 @@ def test_a_night_equals_the_twins_however_it_is_cut_into_batches(
     assert told(whole, INPUTS) == list(map(_nan_equal, expected))
     assert outcomes(whole) == outcome
 
-    curves, pages, parts, at = fresh(), {}, [], 0
+    curves, parts, at = fresh(), list[Added](), 0
+    pages: dict[bytes, bytes] = {}
     for cut, event in sorted(cuts, key=lambda c: c[0]):
         cut = max(at, min(cut, len(alerts)))
         if event == "d":
@@ -143,15 +144,13 @@ def _nan_equal(row: dict[str, Any]) -> dict[str, Any]:
 @given(st.lists(ROWS, min_size=1, max_size=25), st.randoms(use_true_random=False), st.booleans())
 def test_points_in_any_order_make_the_same_image(rows: list[Any], random: Any, lsst: bool) -> None:
     survey = "lsst" if lsst else "ztf"
-    known: dict[Any, np.void] = {}
-    for row in rows:  # one content for each id: which of two came first is a matter of order
+    by_name: dict[
+        Any, np.void
+    ] = {}  # one content each: which of two came first is a matter of order
+    for row in rows:
         p = point(**row | {"id": row["id"] + (row["kind"] == DETECTION)})
-        known.setdefault((row["kind"], int(p["id"]), row["exposure"], row["exposure_part"]), p)
-    by_id: dict[Any, np.void] = {}
-    for p in known.values():
-        name = (p["kind"], p["id"]) if p["kind"] == DETECTION or p["id"] else None
-        by_id.setdefault(name or (p["kind"], p["exposure"], p["exposure_part"], 0), p)
-    points = list(by_id.values())
+        by_name.setdefault(name_of(p), p)
+    points = list(by_name.values())
     last = point(id=99, exposure=9, mjd_tai=60003.0)  # some points are later: a late alert
     seen = set()
     for _ in range(4):
@@ -184,7 +183,7 @@ def test_a_withdrawn_point_leaves_as_if_it_had_never_come(rows: list[Any], which
 
 def test_objects_of_very_different_size_share_a_batch() -> None:
     rng = np.random.default_rng(5)
-    alerts = []
+    alerts: list[Any] = []
     for n, name in ((400, b"A"), (1, b"B"), (70, b"C"), (400, b"A"), (33, b"D")):
         history = [
             point(

@@ -7,7 +7,7 @@ ties and edges are common.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from broker.records import (
     ALERT,
     ALERTED,
     BANDS,
+    CONTEXT,
     DETECTION,
     FORCED,
     KINDS,
@@ -238,9 +239,9 @@ def outcomes(added: Added) -> list[str]:
     return [OUTCOMES[o] for o in added.outcome]
 
 
-def point(**columns: Any) -> np.void:
+def point(**columns: Any) -> Any:
     """A point, by default a good detection in g at MJD 60000 with total flux 1e5 nJy."""
-    row = np.zeros(1, POINT)
+    row: Any = np.zeros(1, POINT)
     row["processed_mjd_tai"] = math.nan
     row["mjd_tai"], row["band"], row["reliability"] = 60000.0, 1, 0.9
     row["flux_njy"], row["total_flux_njy"], row["total_flux_err_njy"] = 1e4, 1e5, 1e3
@@ -260,7 +261,7 @@ def alert(
     row["object"], row["survey"] = name, SURVEYS.index(survey)
     row["alert_id"] = row["source_id"] = own["id"]
     row["mjd_tai"], row["band"], row["solar_system"] = own["mjd_tai"], own["band"], solar_system
-    row["context"] = tuple(math.nan for _ in ALERT["context"].names)
+    row["context"] = tuple(math.nan for _ in CONTEXT)
     return row[0], [own, *history]
 
 
@@ -271,7 +272,3 @@ def batch(*alerts: tuple[np.void, list[np.void]]) -> Detections:
         np.array([p for _, points in alerts for p in points], POINT),
         first,
     )
-
-
-def fields(row: Mapping[str, Any] | np.void, names: Iterable[str]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in names)
