@@ -1,4 +1,4 @@
-"""What passes between the stages: batches of columns, and the words that stand for small numbers in them.
+"""What passes between the stages: batches of columns, and words for the small numbers in them.
 
 A batch is a frozen dataclass of NumPy structured arrays. A field of such an array is a column
 (``detections.alerts["mjd_tai"]``); a kernel reads the rows. Missing numbers are NaN (floats) or 0
@@ -122,7 +122,7 @@ ALERT = np.dtype(
 #: A stretch of a batch's heap of bytes.
 SPAN = np.dtype([("start", "i8"), ("length", "i8")])
 
-#: What the curves stage says of one alert: the alert's own columns, its own point, and what was used.
+#: What the curves stage says of one alert: its own columns, its own point, and what was used.
 IMAGE = np.dtype(
     [
         *((n, ALERT[n]) for n in ALERT.names or ()),
@@ -193,7 +193,8 @@ class DeadLetter:
 @dataclass(frozen=True, slots=True)
 class Detections:
     """Alerts with their packets' points. The points of alert i are rows first[i]:first[i+1]; its
-    own detection is the first of them."""
+    own detection is the first of them.
+    """
 
     alerts: NDArray[np.void]  # (alert,) ALERT
     points: NDArray[np.void]  # (point,) POINT
@@ -206,7 +207,8 @@ class Detections:
 @dataclass(frozen=True, slots=True)
 class Images:
     """Images of alerts. Blocks of image i are rows first_block[i]:first_block[i+1], its presences
-    first_presence[i]:first_presence[i+1]; spans point into `heap`."""
+    first_presence[i]:first_presence[i+1]; spans point into `heap`.
+    """
 
     images: NDArray[np.void]  # (image,) IMAGE
     presences: NDArray[np.void]  # (presence,) PRESENCE

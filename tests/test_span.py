@@ -232,7 +232,7 @@ def test_a_twin_stands_where_the_survey_topic_begins(
     client = {"bootstrap.servers": kafka.bootstrap}
     admin = AdminClient(client)
     survey = f"{names.name}-ztf"
-    make = lambda: topics.twin(admin, admin, names, survey, 1, "earliest", lambda: False)  # noqa: E731
+    make = lambda: topics.twin(client, admin, admin, names, survey, 1, "earliest", lambda: False)  # noqa: E731
     assert make() is None
     admin.create_topics([NewTopic(survey, 3, 1)])[survey].result(10)
     publish(kafka.bootstrap, survey, [b"x"] * 30, 3)

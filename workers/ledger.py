@@ -9,17 +9,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from fastavro import schemaless_reader, schemaless_writer
-from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
+from fastavro.schema import parse_schema
 from numpy.typing import NDArray
 
 import schemas
+from broker import wire
 from broker.records import OUTCOMES
 from workers.intake import Range
 
 _SCHEMA = parse_schema(schemas.find("nightjar.Transaction"))
-_MARK = b"\xc3\x01" + bytes.fromhex(
-    fingerprint(to_parsing_canonical_form(schemas.find("nightjar.Transaction")), "CRC-64-AVRO")
-)
+_HEAD = wire.head(schemas.find("nightjar.Transaction"))
 
 
 @dataclass(slots=True)
@@ -69,7 +68,7 @@ def row(
 ) -> bytes:
     """The ledger's value for one transaction (schema nightjar.Transaction)."""
     out = io.BytesIO()
-    out.write(_MARK)
+    out.write(_HEAD)
     record = {
         "span": span,
         "worker": worker,
@@ -106,7 +105,7 @@ def read(value: bytes) -> dict[str, object]:
     ValueError
         The value was not written by this schema.
     """
-    if value[:10] != _MARK:
+    if not value.startswith(_HEAD):
         msg = "not a ledger row of a known version"
         raise ValueError(msg)
-    return dict(schemaless_reader(io.BytesIO(value[10:]), _SCHEMA, None))
+    return dict(schemaless_reader(io.BytesIO(value[len(_HEAD) :]), _SCHEMA, None))

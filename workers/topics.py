@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
 from workers.errors import Failed
-from workers.kafka import MAX_MESSAGE_BYTES, admin, patiently
+from workers.kafka import MAX_MESSAGE_BYTES, admin, consumer, patiently
 
 _DAY_MS = 86_400_000
 _TIMEOUT_S = 5
@@ -107,7 +102,7 @@ def ensure(
     _create(kafka, new, stop)
     for span, topic in (("curves", "detections"), ("classify", "images")):
         _first_offsets(
-            kafka,
+            client,
             namespace.group(span),
             [TopicPartition(names[topic], p, 0) for p in range(partitions)],
             stop,
@@ -133,6 +128,7 @@ def refuse_if_used(client: Mapping[str, Any], name: str, stop: Callable[[], bool
 
 
 def twin(
+    client: Mapping[str, Any],
     kafka: AdminClient,
     survey: AdminClient,
     namespace: Namespace,
@@ -176,7 +172,7 @@ def twin(
         stop,
     )
     _first_offsets(
-        kafka,
+        client,
         namespace.group("decode"),
         [TopicPartition(name, p, firsts[p]) for p in range(count)],
         stop,
@@ -215,32 +211,29 @@ def _present(kafka: AdminClient, name: str) -> None:
 
 
 def _first_offsets(
-    kafka: AdminClient, group: str, wanted: Iterable[TopicPartition], stop: Callable[[], bool]
+    client: Mapping[str, Any],
+    group: str,
+    wanted: Sequence[TopicPartition],
+    stop: Callable[[], bool],
 ) -> None:
-    """Commit first offsets where a group has none: a reset by accident would skip or repeat."""
-    wanted = list(wanted)
-    asked = [TopicPartition(t.topic, t.partition) for t in wanted]
+    """Commit first offsets where a group has none: a reset by accident would skip or repeat.
 
-    def known() -> dict[tuple[str, int], int]:
-        request = [ConsumerGroupTopicPartitions(group, asked)]
-        answer = next(
-            iter(kafka.list_consumer_group_offsets(request, request_timeout=_TIMEOUT_S).values())
-        ).result(_TIMEOUT_S + 1)
-        return {(t.topic, t.partition): t.offset for t in answer.topic_partitions}
+    By a consumer that is no member, not by the admin client: that one was seen to crash the
+    process when the group's coordinator was still loading.
+    """
+    reader = consumer(client, **{"group.id": group})
 
-    have = patiently(f"offsets of {group}", known, stop)
-    missing = [t for t in wanted if have.get((t.topic, t.partition), -1) < 0]
-    if not missing:
-        return
-
-    def commit() -> None:
-        request = [ConsumerGroupTopicPartitions(group, missing)]
-        answer = next(
-            iter(kafka.alter_consumer_group_offsets(request, request_timeout=_TIMEOUT_S).values())
-        ).result(_TIMEOUT_S + 1)
-        for t in answer.topic_partitions:
+    def missing() -> list[TopicPartition]:
+        asked = [TopicPartition(t.topic, t.partition) for t in wanted]
+        known = {(t.topic, t.partition): t for t in reader.committed(asked, _TIMEOUT_S)}
+        for t in known.values():
             if t.error is not None:
                 raise KafkaException(t.error)
+        return [t for t in wanted if known[t.topic, t.partition].offset < 0]
+
+    def commit() -> None:
+        if first := missing():
+            reader.commit(offsets=first, asynchronous=False)
 
     try:
         patiently(f"first offsets of {group}", commit, stop)
@@ -248,3 +241,5 @@ def _first_offsets(
         # a member is already there, so another worker of this namespace has committed them
         if exc.args[0].code() not in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP):
             raise
+    finally:
+        reader.close()

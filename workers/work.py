@@ -231,6 +231,7 @@ class Sources:
         self._settings = settings
         self._twin = partial(
             topics.twin,
+            client,
             admin(client),
             admin(source),
             namespace,
