@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Producer
 from rich.console import Console
 
 from broker.packets import Shares, Simulation
@@ -17,10 +16,10 @@ from workers import report, topics
 from workers.crew import Crew
 from workers.errors import Failed
 from workers.follow import Follower, Totals
-from workers.kafka import MAX_MESSAGE_BYTES
 from workers.local_kafka import LocalKafka
 from workers.progress import Progress
-from workers.up import SPANS, make_source
+from workers.publish import Publisher, make_topic
+from workers.up import SPANS
 
 if TYPE_CHECKING:
     from workers.settings import Settings
@@ -53,7 +52,7 @@ def demo(settings: Settings, objects: int = OBJECTS, nights: int = NIGHTS, seed:
         client = settings.kafka.client()
         namespace = topics.Namespace(settings.namespace, card.name)
         topics.ensure(client, namespace, settings.partitions, 1, lambda: False)
-        make_source(client, TOPIC, settings.partitions)
+        make_topic(client, TOPIC, settings.partitions, 1)
         simulation = Simulation(
             "ztf",
             objects,
@@ -64,18 +63,18 @@ def demo(settings: Settings, objects: int = OBJECTS, nights: int = NIGHTS, seed:
             visits_per_night=2,
             visited=0.27,
         )
-        producer = Producer({**client, "linger.ms": 5, "message.max.bytes": MAX_MESSAGE_BYTES})
+        survey = Publisher(client, TOPIC)
         console.print(
             f"Apache Kafka on {node.bootstrap}; {objects} objects over {nights} nights of a survey"
         )
-        backlog, tonight = _publish(producer, simulation)
+        backlog, tonight = _publish(survey, simulation)
         crew = Crew(SPANS, settings.environment(), logs=folder / "logs")
         follower = Follower(client, namespace.topic("ledger"))
         crew.start()
         try:
             rate = _drain(follower, crew, backlog)
             since_ms = time.time_ns() // 1_000_000
-            _live(producer, follower, crew, tonight, backlog)
+            _live(survey, follower, crew, tonight, backlog)
         finally:
             crew.stop()
             totals = follower.read(0.5)
@@ -101,7 +100,7 @@ def demo(settings: Settings, objects: int = OBJECTS, nights: int = NIGHTS, seed:
             raise Failed(msg)
 
 
-def _publish(producer: Producer, simulation: Simulation) -> tuple[int, list[bytes]]:
+def _publish(survey: Publisher, simulation: Simulation) -> tuple[int, list[bytes]]:
     """Publish all but the last packets as they are made; how many, and those that were kept."""
     kept: deque[bytes] = deque()
     sent = 0
@@ -109,22 +108,11 @@ def _publish(producer: Producer, simulation: Simulation) -> tuple[int, list[byte
         for value, _, _ in simulation.packets():
             kept.append(value)
             if len(kept) > LIVE_PACKETS:
-                _send(producer, kept.popleft())
+                survey.send(kept.popleft())
                 sent += 1
                 progress.at(sent)
-        producer.flush()
+        survey.flush()
     return sent, list(kept)
-
-
-def _send(producer: Producer, value: bytes) -> None:
-    while True:
-        try:
-            producer.produce(TOPIC, value)
-        except BufferError:
-            producer.poll(0.1)
-        else:
-            producer.poll(0)
-            return
 
 
 def _done(totals: Totals, packets: int) -> bool:
@@ -154,7 +142,7 @@ def _drain(follower: Follower, crew: Crew, packets: int) -> float:
 
 
 def _live(
-    producer: Producer, follower: Follower, crew: Crew, packets: list[bytes], before: int
+    survey: Publisher, follower: Follower, crew: Crew, packets: list[bytes], before: int
 ) -> None:
     """Publish at the pace of a stream and follow it to its end."""
     began = time.monotonic()
@@ -162,12 +150,11 @@ def _live(
         for n, value in enumerate(packets):
             ahead = began + n / LIVE_PER_S - time.monotonic()
             if ahead > 0:
-                producer.poll(0)
                 time.sleep(ahead)
-            _send(producer, value)
+            survey.send(value)
             if n % 50 == 0:
                 progress.at(n)
-        producer.flush()
+        survey.flush()
         while not _done(follower.read(0.1), before + len(packets)):
             crew.watch()
         progress.at(len(packets))

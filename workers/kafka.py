@@ -46,7 +46,7 @@ def consumer(client: Mapping[str, Any], **more: Any) -> Consumer:
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",
             "isolation.level": "read_committed",
-            "error_cb": _say,
+            "error_cb": say,
             "log_level": 2,
             **client,
             **more,
@@ -88,7 +88,7 @@ def transactional(client: Mapping[str, Any], transactional_id: str) -> Producer:
             "queue.buffering.max.kbytes": 512 << 10,
             # commit_transaction raises if any record failed, so success reports would only queue
             "delivery.report.only.error": True,
-            "error_cb": _say,
+            "error_cb": say,
             "log_level": 2,
             **client,
         }
@@ -96,7 +96,7 @@ def transactional(client: Mapping[str, Any], transactional_id: str) -> Producer:
 
 
 def admin(client: Mapping[str, Any]) -> AdminClient:
-    return AdminClient({"error_cb": _say, "log_level": 2, **client})
+    return AdminClient({"error_cb": say, "log_level": 2, **client})
 
 
 def patiently(
@@ -161,7 +161,7 @@ _WAIT_FOR = {
 }
 
 
-def _say(error: KafkaError) -> None:
+def say(error: KafkaError) -> None:
     """What librdkafka tells on its own: it goes on by itself unless the error is fatal."""
     if error.code() == KafkaError._ALL_BROKERS_DOWN:
         logger().warning("no Kafka answers at the address given; trying on", error=error.str())

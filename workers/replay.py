@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from confluent_kafka import OFFSET_BEGINNING, Producer, TopicPartition
-from confluent_kafka.admin import NewTopic
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from broker import archive, wire
 from broker.curves import Curves
@@ -28,9 +27,10 @@ from workers import topics
 from workers.crew import Crew
 from workers.errors import Failed
 from workers.follow import Follower, Totals
-from workers.kafka import MAX_MESSAGE_BYTES, admin, consumer, patiently
+from workers.kafka import consumer, patiently
 from workers.parquet import table
 from workers.progress import Progress
+from workers.publish import Publisher, make_topic
 from workers.route import Straight, final_outcomes
 
 if TYPE_CHECKING:
@@ -158,24 +158,22 @@ def to_namespace(settings: Settings, sources: Sequence[str], warm_up: Sequence[s
         summary.warm_alerts = _warm_namespace(settings, namespace, warm_up)
     began = time.monotonic()
     source = f"{name}.packets"
-    kafka = admin(client)
-    config = {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
-    new = NewTopic(source, 1, settings.kafka.replication, config=config)
-    kafka.create_topics([new])[source].result(20)
+    # one partition: with more, decode could take an object's alerts in another order than time's
+    make_topic(client, source, 1, settings.kafka.replication)
     crew = Crew(("decode", "curves", "classify"), settings.environment(topics=[source]))
     follower = Follower(client, namespace.topic("ledger"))
     sent = 0
-    producer = Producer({**client, "linger.ms": 20, "message.max.bytes": MAX_MESSAGE_BYTES})
+    survey = Publisher(client, source)
     with Progress("replay", unit="packets") as progress:
         crew.start()
         try:
             for packets in _packets(settings, sources):
                 for value in packets.values:
-                    _send(producer, source, value)
+                    survey.send(value)
                 sent += len(packets.values)
                 crew.watch()
                 progress.at(follower.read(0).consumed["decode"], sent)
-            producer.flush()
+            survey.flush()
             while not _done(follower.read(0.2), sent):
                 crew.watch()
                 progress.at(follower.totals.consumed["decode"], sent)
@@ -195,17 +193,6 @@ def _never() -> bool:
     return False
 
 
-def _send(producer: Producer, topic: str, value: bytes) -> None:
-    while True:
-        try:
-            producer.produce(topic, value)
-        except BufferError:
-            producer.poll(0.1)
-        else:
-            producer.poll(0)
-            return
-
-
 def _warm_namespace(settings: Settings, namespace: topics.Namespace, sources: Sequence[str]) -> int:
     """Light curves of earlier nights, written as pages of the changelog: the workers restore them
     like those of a predecessor, so no label is made of them."""
@@ -213,29 +200,20 @@ def _warm_namespace(settings: Settings, namespace: topics.Namespace, sources: Se
 
     curves = Curves(cards.find(settings.classify.model).inputs, MemoryStore())
     decoder = Decoder(public_only=settings.source.public_only)
-    producer = Producer({**settings.kafka.client(), "linger.ms": 20})
-    pages, alerts = namespace.topic("curves"), 0
-    with Progress("warm-up", unit="alerts") as progress:
+    alerts = 0
+    with (
+        Progress("warm-up", unit="alerts") as progress,
+        Publisher(settings.kafka.client(), namespace.topic("curves")) as changelog,
+    ):
         for packets in _packets(settings, sources):
             detections, _ = decoder.decode(packets)
             places = wire.partitions(detections.alerts, settings.partitions).tolist()
             place_of = dict(zip(wire.keys(detections.alerts), places, strict=True))
             for key, value in curves.add(detections).pages:
-                place = place_of[key.rpartition(b"#")[0]]
-                while True:
-                    try:
-                        producer.produce(pages, value, key, place)
-                    except BufferError:
-                        producer.poll(0.1)
-                    else:
-                        break
+                changelog.send(value, key, place_of[key.rpartition(b"#")[0]])
             curves.commit()
-            producer.poll(0)
             alerts += len(detections)
             progress.at(alerts)
-    if producer.flush(60):
-        msg = "the warm-up's light curves did not all reach Kafka"
-        raise Failed(msg)
     return alerts
 
 

@@ -10,14 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confluent_kafka.admin import NewTopic
-
 from workers import topics
 from workers.crew import Crew
 from workers.follow import Follower
-from workers.kafka import MAX_MESSAGE_BYTES, admin
 from workers.local_kafka import LocalKafka
 from workers.log import logger
+from workers.publish import make_topic
 
 if TYPE_CHECKING:
     from workers.settings import Settings
@@ -37,15 +35,6 @@ def kafka(settings: Settings) -> Iterator[str]:
         yield node.bootstrap
 
 
-def make_source(client: dict[str, object], topic: str, partitions: int) -> None:
-    """A topic to publish packets to, where a survey has none for us."""
-    kafka = admin(client)
-    if topic in kafka.list_topics(timeout=10).topics:
-        return
-    config = {"retention.ms": str(7 * 86_400_000), "max.message.bytes": str(MAX_MESSAGE_BYTES)}
-    kafka.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result(20)
-
-
 def up(settings: Settings) -> None:
     """Run until Ctrl-C; then stop the workers in the order of the route, and Kafka last.
 
@@ -63,7 +52,7 @@ def up(settings: Settings) -> None:
         settings = settings.using(bootstrap)
         client = settings.kafka.client()
         if not settings.source.topics:
-            make_source(client, "alerts", settings.partitions)
+            make_topic(client, "alerts", settings.partitions, settings.kafka.replication)
             settings = settings.reading("alerts")
             logger().info("publish packets here", kafka=bootstrap, topic="alerts")
         crew = Crew(SPANS, settings.environment())
