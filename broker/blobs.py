@@ -12,7 +12,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from broker import dmdt, sparse
-from broker.light_curve import N_BANDS, Channels, Curve, clear, enter, link_exposure, link_name
+from broker.entering import enter
+from broker.light_curve import N_BANDS, Channels, Curve, clear, link_all, link_name
 from broker.measurements import ROW
 
 HEADER = np.dtype(
@@ -77,16 +78,13 @@ def load(
     buckets = clear(curve, n + n_new)
     at = HEADER_BYTES + n * POINT_BYTES
     stored = blob[HEADER_BYTES:at].view(ROW) if n > 0 else curve.points[:0]
+    points = curve.points
     for i in range(n):
-        curve.points[i] = stored[i]
-        if curve.points[i].kind == MISSING:
+        points[i] = stored[i]
+        if points[i].kind == MISSING:
             return -1, buckets
-        link_name(curve, i, buckets)
-        if fresh:
-            link_exposure(curve, i, buckets)
-        else:
-            enter(curve, i, buckets, kinds_apart, channels)
     if fresh:
+        link_all(curve, n, buckets)
         for _ in range(n_lists):
             head = blob[at : at + LIST_BYTES].view(LIST)[0]
             slot, k, length = head.slot, head.n, head.counts
@@ -98,6 +96,10 @@ def load(
             at += MEASUREMENT_BYTES * k
             sparse.unpack(blob, at, at + length, curve.counts[slot])
             at += length + -length % 8
+    else:
+        for i in range(n):
+            link_name(curve, i, buckets)
+            enter(curve, i, buckets, kinds_apart, channels)
     return n, buckets
 
 

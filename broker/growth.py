@@ -9,16 +9,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 from broker import blobs, cut
+from broker.entering import take
 from broker.light_curve import (
     N_BANDS,
     PAGE,
     Channels,
-    Curve,
     allocate,
-    enter,
     find,
-    leave,
-    link_name,
+    news,
 )
 from broker.records import ALERTED, OUTCOMES, REASONS, SOLAR_SYSTEM, WITHDRAWN
 
@@ -89,56 +87,6 @@ def say(image: Any, alert: int, notice_of: int, reason: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def take(
-    curve: Curve,
-    n: int,
-    row: Any,
-    flags: int,
-    buckets: int,
-    kinds_apart: bool,
-    channels: Channels,
-) -> tuple[int, int, bool]:
-    """Merge one row of a packet into the light curve in hand.
-
-    The content with the greater processed time stands, else the one that came first; that a point
-    was alerted, withdrawn or of the solar system is never forgotten.
-
-    Returns
-    -------
-    i : int
-        The point that the row tells of; n if it is new.
-    before : int
-        Its flags before; 0 if it is new.
-    replaced : bool
-        Whether its content was replaced.
-    """
-    i = find(curve, row, buckets)
-    if i < 0:
-        curve.points[n] = row
-        curve.points[n].flags = flags
-        link_name(curve, n, buckets)
-        enter(curve, n, buckets, kinds_apart, channels)
-        curve.dirty[n // PAGE] = 1
-        return n, 0, False
-    before = int(curve.points[i].flags)
-    lasting = (before | flags) & (ALERTED | WITHDRAWN | SOLAR_SYSTEM)
-    replaced = row.processed_mjd_tai > curve.points[i].processed_mjd_tai  # never with NaN
-    after = lasting | ((flags if replaced else before) & ~(ALERTED | WITHDRAWN | SOLAR_SYSTEM))
-    if not replaced and after == before:
-        return i, before, False
-    moves = replaced or ((after ^ before) & (WITHDRAWN | SOLAR_SYSTEM)) != 0
-    if moves:
-        leave(curve, i, buckets, kinds_apart, channels)
-    if replaced:
-        curve.points[i] = row
-    curve.points[i].flags = after
-    if moves:
-        enter(curve, i, buckets, kinds_apart, channels)
-    curve.dirty[i // PAGE] = 1
-    return i, before, bool(replaced)
-
-
-@njit(cache=True, nogil=True)
 def grow(
     stored: NDArray[np.uint8],
     first_stored: NDArray[np.int64],
@@ -199,24 +147,27 @@ def grow(
             flags = np.int64(alerts.points[own].flags) | ALERTED
             if solar:
                 flags |= SOLAR_SYSTEM
-            me, before, replaced = take(
-                curve, n, alerts.points[own], flags, buckets, apart, channels
+            me = find(curve, alerts.points[own], buckets)
+            n, before, replaced = take(
+                curve, n, me, alerts.points[own], flags, buckets, apart, channels
             )
-            n = max(n, me + 1)
+            me = n - 1 if me < 0 else me
             begin = n_images
             n_images += 1  # the alert's own image stands before its notices
             if not solar:  # the history of a solar-system body is not one object's
-                for r in range(own + 1, alerts.first_point[a + 1]):
+                behind = alerts.first_point[a + 1]
+                r, i = news(curve, alerts.points, own + 1, behind, buckets)
+                while r < behind:
                     row = alerts.points[r]
                     flags = np.int64(row.flags) & ~ALERTED
-                    i, was, again = take(curve, n, row, flags, buckets, apart, channels)
-                    n = max(n, i + 1)
+                    n, was, again = take(curve, n, i, row, flags, buckets, apart, channels)
                     if i == me:
                         replaced |= again
                     elif was & ALERTED and flags & WITHDRAWN and not was & WITHDRAWN:
                         images = room(images, n_images, 1)
                         say(images[n_images], a, curve.points[i].id, REASON_WITHDRAWN)
                         n_images += 1
+                    r, i = news(curve, alerts.points, r + 1, behind, buckets)
             gone = (curve.points[me].flags & WITHDRAWN) != 0
             if before & ALERTED and not (gone and not before & WITHDRAWN):
                 outcome[a] = CORRECTED if replaced else DUPLICATE

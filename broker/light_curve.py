@@ -1,4 +1,4 @@
-"""One light curve in hand: points, and per channel and band its measurements and counts.
+"""One light curve in hand: its points, how to find them, its measurements and counts.
 
 A slot is one channel and band: slot = channel * len(BANDS) + band. The arrays of a Curve are reused
 for one object after another; the tables that find a point by its name or exposure are rebuilt for
@@ -17,17 +17,10 @@ from broker import dmdt
 from broker.measurements import (
     ROW,
     exposure_hash,
-    flux,
     identity_hash,
-    magnitude,
-    measurement_hash,
-    microdays,
-    precedes,
-    rivals,
     same_point,
-    usable,
 )
-from broker.records import BANDS
+from broker.records import BANDS, SOLAR_SYSTEM, WITHDRAWN
 
 N_BANDS = len(BANDS)
 PAGE = 32  #: points in a page of the changelog
@@ -104,111 +97,6 @@ def bucket(hash64: Any, buckets: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def count(curve: Curve, slot: int, place: int, sign: int, channels: Channels, c: int) -> None:
-    """Add `sign` for each pair of the measurement at `place` with the others of its slot."""
-    all_of_slot, counts, table = curve.measurements[slot], curve.counts[slot], channels.table
-    t, m = all_of_slot[place].time, np.int64(all_of_slot[place].magnitude)
-    n = curve.slots[slot].n
-    dmdt.count_earlier(all_of_slot, place, t, m, sign, table, c, counts)
-    dmdt.count_later(all_of_slot, place + 1, n, t, m, sign, table, c, counts)
-
-
-@njit(cache=True, nogil=True)
-def insert(curve: Curve, i: int, channels: Channels, c: int) -> None:
-    """Point i becomes a measurement of channel c."""
-    point = curve.points[i]
-    slot = c * N_BANDS + point.band
-    t = microdays(point.mjd_tai)
-    m = magnitude(flux(point, channels.rows[c]))
-    key = measurement_hash(point, t, m)
-    rows = curve.measurements[slot]
-    place = curve.slots[slot].n
-    # Most points are the latest.
-    while place > 0 and (
-        rows[place - 1].time > t or (rows[place - 1].time == t and rows[place - 1].key > key)
-    ):
-        rows[place] = rows[place - 1]
-        place -= 1
-    row = rows[place]
-    row.time, row.key, row.magnitude, row.row = t, key, m, i
-    curve.slots[slot].n += 1
-    curve.slots[slot].keys += key
-    count(curve, slot, place, 1, channels, c)
-
-
-@njit(cache=True, nogil=True)
-def take_out(curve: Curve, i: int, channels: Channels, c: int) -> None:
-    """Point i, a measurement of channel c, is one no more."""
-    slot = c * N_BANDS + curve.points[i].band
-    rows = curve.measurements[slot]
-    place = curve.slots[slot].n - 1
-    while rows[place].row != i:
-        place -= 1
-    count(curve, slot, place, -1, channels, c)
-    curve.slots[slot].n -= 1
-    curve.slots[slot].keys -= rows[place].key
-    for k in range(place, curve.slots[slot].n):
-        rows[k] = rows[k + 1]
-
-
-@njit(cache=True, nogil=True)
-def best_rival(
-    curve: Curve, i: int, buckets: int, kinds_apart: bool, channels: Channels, c: int
-) -> int:
-    """The point that is the measurement of i's exposure if i is not, or -1."""
-    point = curve.points[i]
-    best = -1
-    j = curve.buckets[bucket(exposure_hash(point), buckets)].exposure
-    while j >= 0:
-        other = curve.points[j]
-        if (
-            j != i
-            and rivals(point, other, kinds_apart)
-            and usable(other, channels.rows[c])
-            and (best < 0 or precedes(other, curve.points[best]))
-        ):
-            best = j
-        j = curve.after[j].exposure
-    return best
-
-
-@njit(cache=True, nogil=True)
-def enter(curve: Curve, i: int, buckets: int, kinds_apart: bool, channels: Channels) -> None:
-    """Point i, as it stands now, takes its part in the measurements."""
-    point = curve.points[i]
-    for c in range(len(channels.rows)):
-        if usable(point, channels.rows[c]):
-            rival = best_rival(curve, i, buckets, kinds_apart, channels, c)
-            if rival >= 0 and precedes(point, curve.points[rival]):
-                take_out(curve, rival, channels, c)
-                rival = -1
-            if rival < 0:
-                insert(curve, i, channels, c)
-    link_exposure(curve, i, buckets)
-
-
-@njit(cache=True, nogil=True)
-def leave(curve: Curve, i: int, buckets: int, kinds_apart: bool, channels: Channels) -> None:
-    """Undo `enter`: as if point i had never come."""
-    point = curve.points[i]
-    for c in range(len(channels.rows)):
-        if usable(point, channels.rows[c]):
-            rival = best_rival(curve, i, buckets, kinds_apart, channels, c)
-            if rival < 0 or precedes(point, curve.points[rival]):
-                take_out(curve, i, channels, c)
-                if rival >= 0:
-                    insert(curve, rival, channels, c)
-    head = curve.buckets[bucket(exposure_hash(point), buckets)]
-    if head.exposure == i:
-        head.exposure = curve.after[i].exposure
-    else:
-        j = head.exposure
-        while curve.after[j].exposure != i:
-            j = curve.after[j].exposure
-        curve.after[j].exposure = curve.after[i].exposure
-
-
-@njit(cache=True, nogil=True)
 def link_exposure(curve: Curve, i: int, buckets: int) -> None:
     """Let point i be found by its exposure."""
     head = curve.buckets[bucket(exposure_hash(curve.points[i]), buckets)]
@@ -225,10 +113,54 @@ def link_name(curve: Curve, i: int, buckets: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def find(curve: Curve, point: Any, buckets: int) -> int:
-    """The point that this row tells of, or -1."""
+def link_all(curve: Curve, n: int, buckets: int) -> None:
+    """Let the first n points be found by name and exposure."""
+    points, after, heads = curve.points, curve.after, curve.buckets
+    for i in range(n):
+        head = heads[bucket(identity_hash(points[i]), buckets)]
+        after[i].name = head.name
+        head.name = i
+        head = heads[bucket(exposure_hash(points[i]), buckets)]
+        after[i].exposure = head.exposure
+        head.exposure = i
+
+
+@njit(cache=True, nogil=True, inline="always")
+def find(curve: Curve, row: Any, buckets: int) -> int:
+    """The point that a row tells of, or -1."""
     points, after = curve.points, curve.after
-    i = curve.buckets[bucket(identity_hash(point), buckets)].name
-    while i >= 0 and not same_point(points[i], point):
-        i = after[i].name
-    return int(i)
+    i = np.int64(curve.buckets[bucket(identity_hash(row), buckets)].name)
+    while i >= 0 and not same_point(points[i], row):
+        i = np.int64(after[i].name)
+    return i  # type: ignore[return-value]
+
+
+@njit(cache=True, nogil=True)
+def changes(known: Any, row: Any) -> bool:
+    """Whether a row of a history says more of a point than what is known.
+
+    It does with a greater processed time, or if it is the first to take the point back.
+    """
+    if row.processed_mjd_tai > known.processed_mjd_tai:  # never with NaN
+        return True
+    return bool((row.flags & ~known.flags & (WITHDRAWN | SOLAR_SYSTEM)) != 0)
+
+
+@njit(cache=True, nogil=True)
+def news(
+    curve: Curve, rows: NDArray[np.void], begin: int, end: int, buckets: int
+) -> tuple[int, int]:
+    """The next of rows[begin:end] that is a new point or changes one.
+
+    A packet repeats its history: nearly all rows end here, so the loop calls nothing with arrays.
+
+    Returns
+    -------
+    r, i : int
+        The row, or `end`; the point that it changes, or -1 if it is new.
+    """
+    for r in range(begin, end):
+        i = find(curve, rows[r], buckets)
+        if i < 0 or changes(curve.points[i], rows[r]):
+            return r, i
+    return end, -1
