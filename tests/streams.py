@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import time
 from typing import Any
 
 import fastavro
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 
@@ -33,10 +34,7 @@ def read_topic(bootstrap: str, topic: str) -> dict[int, list[tuple[bytes, bytes]
     )
     try:
         metadata = reader.list_topics(topic, timeout=10).topics[topic]
-        ends = {
-            p: reader.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1]
-            for p in metadata.partitions
-        }
+        ends = {p: end(reader, TopicPartition(topic, p)) for p in metadata.partitions}
         reader.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in ends])
         records: dict[int, list[tuple[bytes, bytes]]] = {p: [] for p in ends}
         waiting = {p for p, end in ends.items() if end > 0}
@@ -52,6 +50,18 @@ def read_topic(bootstrap: str, topic: str) -> dict[int, list[tuple[bytes, bytes]
         return records
     finally:
         reader.close()
+
+
+def end(reader: Consumer, partition: TopicPartition) -> int:
+    """A Kafka that has just made a topic, or just started, has no leader for it at first."""
+    for attempt in range(50):
+        try:
+            return int(reader.get_watermark_offsets(partition, timeout=10)[1])
+        except KafkaException:
+            if attempt == 49:
+                raise
+            time.sleep(0.1)
+    raise AssertionError
 
 
 def label(value: bytes) -> dict[str, Any]:

@@ -93,8 +93,9 @@ def make_topic(client: Mapping[str, Any], topic: str, partitions: int, replicati
     """A topic for packets, where there is none yet; it keeps them until somebody deletes it."""
     config = {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
     new = NewTopic(topic, partitions, replication, config=config)
+    kafka = admin(client)  # kept: the request dies with its client
     try:
-        admin(client).create_topics([new])[topic].result(20)
+        kafka.create_topics([new])[topic].result(20)
     except KafkaException as error:
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise

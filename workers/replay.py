@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from broker import archive, wire
 from broker.curves import Curves
@@ -27,11 +26,11 @@ from workers import topics
 from workers.crew import Crew
 from workers.errors import Failed
 from workers.follow import Follower, Totals
-from workers.kafka import consumer, patiently
 from workers.parquet import table
 from workers.progress import Progress
 from workers.publish import Publisher, make_topic
 from workers.route import Straight, final_outcomes
+from workers.whole import read_whole
 
 if TYPE_CHECKING:
     from workers.settings import Settings
@@ -238,29 +237,14 @@ def _spool(client: Mapping[str, Any], topic: str, path: Path) -> None:
     Failed
         There is neither a file nor a topic of that name.
     """
-    reader = consumer(client)
-    try:
-        known = patiently("Kafka", lambda: reader.list_topics(timeout=5), _never).topics
-        if topic not in known:
-            msg = f"{topic!r} is neither a file here nor a topic at {client['bootstrap.servers']}"
-            raise Failed(msg)
-        ends = {}
-        for partition in known[topic].partitions:
-            low, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-            if high > low:
-                ends[partition] = high
-        reader.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in ends])
-        with path.open("wb") as file:
-            while ends:
-                for message in reader.consume(500, 0.5):
-                    if message.error() is None:
-                        value = message.value() or b""
-                        file.write(struct.pack("<I", len(value)) + value)
-                for p in list(ends):
-                    if reader.position([TopicPartition(topic, p)])[0].offset >= ends[p]:
-                        del ends[p]
-    finally:
-        reader.close()
+    if topic not in topics.listed(client, _never):
+        msg = f"{topic!r} is neither a file here nor a topic at {client['bootstrap.servers']}"
+        raise Failed(msg)
+    with path.open("wb") as file:
+        for messages in read_whole(client, topic):
+            for message in messages:
+                value = message.value() or b""
+                file.write(struct.pack("<I", len(value)) + value)
 
 
 def _dead_table(dead: Sequence[DeadLetter]) -> pa.Table:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 from numpy.typing import NDArray
 from rich.table import Table
 
@@ -17,7 +16,7 @@ from broker.avro import Reader
 from broker.avro import Table as Columns
 from broker.records import KINDS, REASONS
 from workers.follow import Totals
-from workers.kafka import consumer
+from workers.whole import read_whole
 
 #: Numbers of detections between which the names are held against the truth.
 STEPS = (1, 5, 10, 20, 50, 100, 1_000_000)
@@ -49,27 +48,11 @@ class Read:
 
 def read_labels(client: Mapping[str, Any], topic: str) -> Read:
     """All labels that stand committed on a topic now."""
-    reader = consumer(client)
     values: list[bytes] = []
     written: list[int] = []
-    try:
-        known = reader.list_topics(topic, timeout=10).topics[topic]
-        ends = {}
-        for partition in known.partitions:
-            low, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-            if high > low:
-                ends[partition] = high
-        reader.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in ends])
-        while ends:
-            for message in reader.consume(2000, 0.2):
-                if message.error() is None:
-                    values.append(message.value())
-                    written.append(message.timestamp()[1])
-            for p in list(ends):
-                if reader.position([TopicPartition(topic, p)])[0].offset >= ends[p]:
-                    del ends[p]
-    finally:
-        reader.close()
+    for messages in read_whole(client, topic):
+        values += [m.value() for m in messages]
+        written += [m.timestamp()[1] for m in messages]
     return _columns(values, np.array(written, np.int64))
 
 

@@ -118,7 +118,7 @@ def refuse_if_used(client: Mapping[str, Any], name: str, stop: Callable[[], bool
     WrongNamespace
         There are topics of that name already.
     """
-    used = sorted(t for t in _topics(admin(client), stop) if t.startswith(f"{name}."))
+    used = sorted(t for t in listed(client, stop) if t.startswith(f"{name}."))
     if used:
         msg = (
             f"namespace {name!r} is in use ({', '.join(used[:3])} ...): a replay never touches "
@@ -178,6 +178,11 @@ def twin(
         stop,
     )
     return name
+
+
+def listed(client: Mapping[str, Any], stop: Callable[[], bool]) -> set[str]:
+    """Names of the topics that a cluster has."""
+    return set(_topics(admin(client), stop))
 
 
 def _topics(kafka: AdminClient, stop: Callable[[], bool]) -> dict[str, int]:
