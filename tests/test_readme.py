@@ -52,7 +52,7 @@ def test_commands_in_their_order(place: Path, port: str) -> None:
             words = shlex.split(command)[1:]
             if words[0] == "kafka":  # workers by hand follow: what stands now makes room
                 while standing:
-                    assert standing.pop().interrupt(30)[0] in (0, 1)
+                    assert standing.pop().interrupt(30)[0] in (0, 1, -2)
             if words[0] == "train":
                 continue  # test_train_as_in_the_readme
             if command in STANDING:
