@@ -39,6 +39,26 @@ def test_any_curve_has_the_cells_of_the_definition(
     np.testing.assert_array_equal(counts, image(time, magnitude.astype(np.int64), grid))
 
 
+@pytest.mark.parametrize("name", sorted(GRIDS))
+def test_every_bin_is_half_open_to_the_last_unit(name: str) -> None:
+    grid = GRIDS[name]
+    dt = [(int(e) + o, 0) for e in grid.dt_edges for o in (-1, 0, 1) if e + o >= 0]
+    dm = [(int(grid.dt_edges[3]), int(e) + o) for e in grid.dm_edges for o in (-1, 0, 1)]
+    steps = np.array([*dt, *dm])  # (curve, (dt, dm)): two points each
+    time = (steps[:, :1] * [0, 1]).ravel() + 1000
+    magnitude = (steps[:, 1:] * [0, 1]).ravel() + 180_000
+    found = dmdt.count(time, magnitude, np.arange(0, 2 * len(steps) + 1, 2), grid)
+    table = dmdt.table([grid])
+    curve = np.zeros(1, dmdt.MEASUREMENT)
+    for counts, (t, m) in zip(found, steps, strict=True):
+        expected = image(np.array([0, t]), np.array([0, m]), grid)
+        np.testing.assert_array_equal(counts, expected)
+        curve["time"], curve["magnitude"] = t, m
+        later = np.zeros(grid.cells, np.int32)
+        dmdt.count_later(curve, 0, 1, 0, 0, 1, table, 0, later)
+        np.testing.assert_array_equal(later.reshape(grid.shape), expected)
+
+
 def test_each_curve_of_many_has_its_own_image() -> None:
     time = np.array([0, 10_000, 20_000, 5, 2_000_005, 7])
     magnitude = np.array([180_000, 181_000, 179_000, 170_000, 175_000, 160_000], np.int32)
