@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twin import Twin, alert, batch, name_of, outcomes, point, told
 
-from broker import wire
+from broker import archive, wire
 from broker.curves import Added, Curves
+from broker.decode import Decoder
 from broker.inputs import Channel, Inputs
 from broker.records import BAD_FLUX, DETECTION, FORCED, LIMIT, SOLAR_SYSTEM, WITHDRAWN
 from broker.scalars import SCALARS
@@ -210,3 +213,17 @@ def test_objects_of_very_different_size_share_a_batch() -> None:
         assert len(points) == 32 or len(points) == len(curves.points(name)) - 32 * int(page)
     assert len({key for key, _ in added.pages}) == len(added.pages)
     assert all(size == len(curves.points(name)) for name, size in sizes.items())
+
+
+@pytest.mark.parametrize("survey", ["ztf", "lsst/wire_v10"])
+def test_real_packets_make_the_twins_images(survey: str, shared_data: Path) -> None:
+    curves, twin, decoder = fresh(), Twin(INPUTS), Decoder()
+    seen = 0
+    for packets in archive.read([shared_data / "alerts" / survey]):
+        detections, _ = decoder.decode(packets)
+        expected, outcome = twin.add(detections)
+        added = curves.add(detections)
+        assert told(added, INPUTS) == list(map(_nan_equal, expected))
+        assert outcomes(added) == outcome
+        seen += len(added.images.blocks)
+    assert seen > 50
