@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -41,7 +42,8 @@ class Copy:
         for message in messages:
             self.trouble(message)
             self.staged.append(message.value())
-            outputs.records.append(Record(self.out, message.value(), b"key", message.partition()))
+            place = message.partition() % 2
+            outputs.records.append(Record(self.out, message.value(), b"key", place))
             outputs.tallies.one("survey", 0, 0, 1, 0)
 
     def keep(self, offsets: Mapping[int, int]) -> None:
@@ -62,15 +64,29 @@ def names(kafka: LocalKafka, namespace: str) -> topics.Namespace:
 class Running:
     """A span in a thread, until it is asked to stop."""
 
-    def __init__(self, kafka: LocalKafka, names: topics.Namespace, stage: Copy, slot: str) -> None:
+    def __init__(
+        self,
+        kafka: LocalKafka,
+        names: topics.Namespace,
+        stage: Copy,
+        slot: str,
+        survey: Sequence[str],
+    ) -> None:
         client = {"bootstrap.servers": kafka.bootstrap}
+        self.names, self.admin = names, AdminClient(client)
         self.event = threading.Event()
         ours = member(client, names.group("curves"), slot)
-        intake = Intake(ours, ours, self.event.is_set, stage.ready, 100)
-        intake.subscribe({names.topic("detections"): names.topic("detections")})
+        stop = self.event.is_set
+        if survey:
+            first = partial(topics.first_offset, self.admin, "earliest", stop)
+            self.intake = Intake(ours, consumer(client), stop, stage.ready, 100, first)
+            self.read(survey)
+        else:
+            self.intake = Intake(ours, ours, stop, stage.ready, 100)
+            self.intake.subscribe({names.topic("detections"): names.topic("detections")})
         self.span = Span(
             stage=stage,
-            intake=intake,
+            intake=self.intake,
             producer=transactional(client, slot),
             ledger_topic=names.topic("ledger"),
             dead_topic=names.topic("dead-letters"),
@@ -82,6 +98,14 @@ class Running:
         self.failure: BaseException | None = None
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
+
+    def read(self, survey: Sequence[str]) -> None:
+        found = {}
+        for topic in survey:
+            twin = topics.twin(self.admin, self.admin, self.names, topic, 1, self.event.is_set)
+            assert twin is not None
+            found[twin] = topic
+        self.intake.subscribe(found)
 
     def _run(self) -> None:
         try:
@@ -99,8 +123,8 @@ class Running:
 def run(kafka: LocalKafka, names: topics.Namespace) -> Iterator[Callable[..., Running]]:
     started: list[Running] = []
 
-    def start(stage: Copy, slot: str | None = None) -> Running:
-        started.append(Running(kafka, names, stage, slot or f"{names.name}.curves.0"))
+    def start(stage: Copy, slot: str | None = None, survey: Sequence[str] = ()) -> Running:
+        started.append(Running(kafka, names, stage, slot or f"{names.name}.curves.0", survey))
         return started[-1]
 
     yield start
@@ -226,22 +250,45 @@ def test_partition_counts_are_fixed(kafka: LocalKafka, names: topics.Namespace) 
         topics.refuse_if_used(client, names.name, lambda: False)
 
 
-def test_a_twin_stands_where_the_survey_topic_begins(
+def test_a_twin_is_made_when_the_survey_has_the_topic(
     kafka: LocalKafka, names: topics.Namespace
 ) -> None:
-    client = {"bootstrap.servers": kafka.bootstrap}
-    admin = AdminClient(client)
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     survey = f"{names.name}-ztf"
-    make = lambda: topics.twin(client, admin, admin, names, survey, 1, "earliest", lambda: False)  # noqa: E731
+
+    def make() -> str | None:
+        return topics.twin(admin, admin, names, survey, 1, lambda: False)
+
     assert make() is None
     admin.create_topics([NewTopic(survey, 3, 1)])[survey].result(10)
-    publish(kafka.bootstrap, survey, [b"x"] * 30, 3)
-    gone = TopicPartition(survey, 1, 4)
+    twin = f"{names.name}.source.{survey}"
+    until(lambda: make() == twin)
+    assert len(admin.list_topics(twin, timeout=10).topics[twin].partitions) == 3
+
+
+def test_two_survey_topics_are_read_by_their_twins_from_their_first_offsets(
+    kafka: LocalKafka, names: topics.Namespace, run: Callable[..., Running]
+) -> None:
+    """The second appears while the group is at work; the first has lost its beginning before."""
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    one, two = f"{names.name}-one", f"{names.name}-two"
+    publish(kafka.bootstrap, one, [b"1%03d" % i for i in range(100)], 2)
+    gone = TopicPartition(one, 0, 30)
     next(iter(admin.delete_records([gone]).values())).result(10)
-    twin = make()
-    assert twin == f"{names.name}.source.{survey}"
-    reader = consumer(client, **{"group.id": names.group("decode")})
-    offsets = reader.committed([TopicPartition(twin, p) for p in range(3)], 10)
-    reader.close()
-    assert [t.offset for t in offsets] == [0, 4, 0]
-    assert make() == twin
+    stage = Copy(names.topic("images"))
+    running = run(stage, None, [one])
+    until(lambda: len(stage.seen) == 70)
+    assert totals(kafka, names).tallies["curves"]["lost"] == 0  # it never was ours
+    publish(kafka.bootstrap, two, [b"2%03d" % i for i in range(50)], 3)
+    running.read([one, two])
+    until(lambda: len(stage.seen) == 120)
+    publish(kafka.bootstrap, one, [b"3%03d" % i for i in range(10)], 2)
+    until(lambda: len(stage.seen) == 130)
+    running.stop()
+    again = Copy(names.topic("images"))
+    publish(kafka.bootstrap, two, [b"4%03d" % i for i in range(10)], 3)
+    run(again, None, [one, two])
+    until(lambda: len(again.seen) == 10)
+    assert len(copied(kafka, names)) == 140
+    sums = totals(kafka, names)
+    assert sums.consumed["curves"] == 140

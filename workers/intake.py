@@ -47,13 +47,16 @@ class Range:
 class Intake:
     """`ready(topic, partition, offset, breathe)` is called for each partition before its first
     record, outside the group's callbacks; it calls `breathe` now and then, so that the member
-    stays alive while it works."""
+    stays alive while it works. `first(topic, partition)` says where a partition begins that the
+    group has never held; where it is None, such a partition is an error.
+    """
 
     member: Consumer
     fetcher: Consumer
     stop: Callable[[], bool]
     ready: Callable[[str, int, int, Callable[[], None]], None]
     limit: int
+    first: Callable[[str, int], int] | None = None
     careful: int = 0  # a smaller limit, while a record that a stage cannot take is looked for
     source: dict[str, str] = field(default_factory=dict)  # subscribed topic -> where it is read
     lost: list[Range] = field(default_factory=list)
@@ -144,6 +147,8 @@ class Intake:
     def rewind(self) -> None:
         """The batch in hand was dropped: stand where it began."""
         self._next.clear()
+        if self.lost:  # what was lost was in the batch too: find it again
+            self._changed = True
         if not self._changed:
             self._stand()
 
@@ -161,10 +166,10 @@ class Intake:
             # a time-out here means that a predecessor's transaction is still open
             known = patiently("the group's offsets", lambda: _good(self._committed()), self.stop)
             for held in known:
-                place = self.source[held.topic], held.partition
-                self._base[place] = self._not_before_first(place, held)
+                self._begin((self.source[held.topic], held.partition), held)
             for topic, partition in list(self._base):
-                self.ready(topic, partition, self._base[topic, partition], self._breathe)
+                offset = self._base[topic, partition]
+                self.ready(topic, partition, offset, self._breathe)
                 if self._changed:
                     break
         if self._share:
@@ -207,15 +212,11 @@ class Intake:
         asked = [TopicPartition(t.topic, t.partition) for t in self._share]
         return list(self.member.committed(asked, 5))
 
-    def _not_before_first(self, place: Place, held: TopicPartition) -> int:
-        """The committed offset, or the first that is still there; what lies between is lost."""
+    def _begin(self, place: Place, held: TopicPartition) -> None:
+        """Set where a partition stands; what the source no longer has of it is lost."""
         if held.offset < 0:
-            msg = (
-                f"the group has no offset for {held.topic}[{held.partition}]: it was deleted, or "
-                "the namespace was made only in part. Going on from a guess could skip or repeat "
-                "alerts; set the offset by hand or start another namespace"
-            )
-            raise OffsetsGone(msg)
+            held.offset = self._never_held(place, held)
+        self._base[place] = held.offset
         at = TopicPartition(*place)
         first, _ = patiently(
             f"{place[0]}[{place[1]}]",
@@ -225,10 +226,29 @@ class Intake:
         if first > held.offset:
             logger().error("lost", topic=place[0], partition=place[1], start=held.offset, end=first)
             self.lost.append(Range(*place, held.offset, first))
-        return int(max(first, held.offset))
+            self._next[place] = first
+
+    def _never_held(self, place: Place, held: TopicPartition) -> int:
+        """The first offset of a survey topic that is new to the group, committed at once: a crash
+        before the first transaction must not move it."""
+        if self.first is None:
+            msg = (
+                f"the group has no offset for {held.topic}[{held.partition}]: it was deleted, or "
+                "the namespace was made only in part. Going on from a guess could skip or repeat "
+                "alerts; set the offset by hand or start another namespace"
+            )
+            raise OffsetsGone(msg)
+        offset = self.first(*place)
+        new = [TopicPartition(held.topic, held.partition, offset)]
+        self.member.commit(offsets=new, asynchronous=False)
+        logger().info("new to the group", topic=place[0], partition=place[1], first=offset)
+        return offset
 
     def _stand(self) -> None:
-        at = [TopicPartition(topic, p, offset) for (topic, p), offset in self._base.items()]
+        at = [
+            TopicPartition(*place, self._next.get(place, offset))
+            for place, offset in self._base.items()
+        ]
         self.fetcher.assign(at)
         self.fetcher.resume(at)
 

@@ -231,7 +231,7 @@ class Span:
                 self._produce(record)
                 written[record.topic, record.partition] += 1
             now_ms = time.time_ns() // 1_000_000
-            inputs = [*self.intake.lost, *self.intake.ranges()]
+            inputs = self.intake.ranges()
             row = ledger.row(self.stage.span, self.worker, now_ms, inputs, written, outputs.tallies)
             self._produce(Record(self.ledger_topic, row))
             offsets = self.intake.offsets()

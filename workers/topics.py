@@ -128,20 +128,22 @@ def refuse_if_used(client: Mapping[str, Any], name: str, stop: Callable[[], bool
 
 
 def twin(
-    client: Mapping[str, Any],
     kafka: AdminClient,
     survey: AdminClient,
     namespace: Namespace,
     topic: str,
     replication: int,
-    start: str,
     stop: Callable[[], bool],
 ) -> str | None:
-    """The twin of a survey's topic, made with its first offsets; None while the survey has no
-    such topic.
+    """The twin of a survey's topic, made if need be; None while the survey has no such topic.
 
     Offsets can be committed on an empty topic and read back, and a commit on it inside a
     transaction is fenced like any other: so a read-only cluster can still be read exactly once.
+
+    Raises
+    ------
+    WrongNamespace
+        The topic's name is longer than an alert's origin has room for.
     """
     count = _topics(survey, stop).get(topic)
     if count is None:
@@ -161,23 +163,21 @@ def twin(
             lambda: kafka.create_partitions(more)[name].result(_TIMEOUT_S + 1),
             stop,
         )
-    spec = OffsetSpec.earliest() if start == "earliest" else OffsetSpec.latest()
-    request = {TopicPartition(topic, p): spec for p in range(count)}
-    firsts = patiently(
-        f"first offsets of {topic}",
-        lambda: {
-            p.partition: f.result(_TIMEOUT_S + 1).offset
-            for p, f in survey.list_offsets(request, request_timeout=_TIMEOUT_S).items()
-        },
-        stop,
-    )
-    _first_offsets(
-        client,
-        namespace.group("decode"),
-        [TopicPartition(name, p, firsts[p]) for p in range(count)],
-        stop,
-    )
     return name
+
+
+def first_offset(
+    survey: AdminClient, start: str, stop: Callable[[], bool], topic: str, partition: int
+) -> int:
+    """Where a topic begins that is read for the first time: its `earliest` or `latest` offset."""
+    at = TopicPartition(topic, partition)
+    spec = OffsetSpec.earliest() if start == "earliest" else OffsetSpec.latest()
+
+    def ask() -> int:
+        answer = survey.list_offsets({at: spec}, request_timeout=_TIMEOUT_S)[at]
+        return int(answer.result(_TIMEOUT_S + 1).offset)
+
+    return patiently(f"the {start} offset of {topic}[{partition}]", ask, stop)
 
 
 def listed(client: Mapping[str, Any], stop: Callable[[], bool]) -> set[str]:

@@ -21,6 +21,8 @@ from workers.log import logger
 from workers.span import Fenced, Span, Stage
 
 if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
     from models.cards import Card
     from workers.settings import Settings
 
@@ -96,12 +98,14 @@ def _run(settings: Settings, span: str, stop: Stop) -> None:
     alerts = AlertMetrics()
     stage: Stage
     between: Callable[[Intake], None] = _nothing
+    first: Callable[[str, int], int] | None = None
     ours = member(client, namespace.group(span), slot.name)
     if span == "decode":
         stage = _decode(settings, namespace, partitions, alerts)
-        source = settings.source_client()
-        fetcher = consumer(source, **{"isolation.level": "read_uncommitted"})
-        between = Sources(settings, namespace, client, source, stop).look
+        fetcher = consumer(settings.source_client())
+        survey = admin(settings.source_client())
+        first = partial(topics.first_offset, survey, settings.source.start, stop)
+        between = Sources(settings, namespace, admin(client), survey, stop).look
         read: dict[str, str] = {}
     else:
         topic = namespace.topic("detections" if span == "curves" else "images")
@@ -110,7 +114,7 @@ def _run(settings: Settings, span: str, stop: Stop) -> None:
         fetcher = ours
         read = {topic: topic}
     limit = settings.classify.max_batch if span == "classify" else _LIMIT
-    intake = Intake(ours, fetcher, stop, stage.ready, limit)
+    intake = Intake(ours, fetcher, stop, stage.ready, limit, first)
     if read:
         intake.subscribe(read)
     Span(
@@ -224,19 +228,17 @@ class Sources:
         self,
         settings: Settings,
         namespace: topics.Namespace,
-        client: dict[str, Any],
-        source: dict[str, Any],
+        ours: AdminClient,
+        survey: AdminClient,
         stop: Stop,
     ) -> None:
         self._settings = settings
         self._twin = partial(
             topics.twin,
-            client,
-            admin(client),
-            admin(source),
+            ours,
+            survey,
             namespace,
             replication=settings.kafka.replication,
-            start=settings.source.start,
             stop=stop,
         )
         self._waiting = set(settings.source.topics)
