@@ -201,3 +201,41 @@ def test_two_of_a_span_share_the_work(
     wait_for_labels(workers, kafka.bootstrap, namespace, len(expected(night)[0]), 120)
     check(kafka.bootstrap, namespace, night)
     assert set(workers.stop().values()) == {0}
+
+
+def test_kafka_killed_in_the_middle_of_a_night(
+    namespace: str, tmp_path: Path, night: Simulation
+) -> None:
+    """kill -9 of Kafka three times while packets come; workers that end are started again."""
+    values = [value for value, _, _ in night.packets()]
+    source = f"{namespace}-survey"
+    with LocalKafka(tmp_path / "kafka") as kafka:
+        workers = Workers(kafka, namespace, source, tmp_path)
+        try:
+            for span in SPANS:
+                workers.start(span)
+            for some in np.array_split(np.arange(len(values)), 4):
+                publish(kafka.bootstrap, source, [values[i] for i in some])
+                time.sleep(1.5)
+                if some[-1] < len(values) - 1:
+                    kafka.kill()
+                    time.sleep(1)
+                    kafka.start()
+            deadline = time.monotonic() + 150
+            want = len(expected(night)[0])
+            have = 0
+            while have < want:
+                assert time.monotonic() < deadline, f"{have} of {want}\n{workers.logs()}"
+                for name, process in workers.processes.items():
+                    if process.poll() is not None:
+                        workers.start(name)
+                time.sleep(0.5)
+                with contextlib.suppress(KafkaException, KeyError):
+                    parts = read_topic(kafka.bootstrap, f"{namespace}.labels").values()
+                    have = sum(map(len, parts))
+            check(kafka.bootstrap, namespace, night)
+            workers.stop()
+        finally:
+            for process in workers.processes.values():
+                process.kill()
+                process.wait()

@@ -161,11 +161,20 @@ _WAIT_FOR = {
 }
 
 
+_SAY_EVERY_S = 10.0
+_said_at = -_SAY_EVERY_S
+
+
 def say(error: KafkaError) -> None:
-    """What librdkafka tells on its own: it goes on by itself unless the error is fatal."""
-    if error.code() == KafkaError._ALL_BROKERS_DOWN:
-        logger().warning("no Kafka answers at the address given; trying on", error=error.str())
-    elif error.fatal():
+    """What librdkafka tells on its own: it goes on by itself unless the error is fatal.
+
+    Each client of a process tells that Kafka is away; one line in ten seconds is enough.
+    """
+    global _said_at
+    if error.fatal():
         logger().error("kafka", error=error.str())
-    else:
+    elif error.code() != KafkaError._ALL_BROKERS_DOWN:
         logger().debug("kafka", error=error.str())
+    elif time.monotonic() - _said_at >= _SAY_EVERY_S:
+        _said_at = time.monotonic()
+        logger().warning("no Kafka answers at the address given; trying on", error=error.str())
