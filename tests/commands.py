@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 NIGHTJAR = [sys.executable, "-m", "workers"]
 HOUSE = Path(__file__).parents[1]
 
@@ -27,15 +29,20 @@ def environment(**settings: str) -> dict[str, str]:
 def nightjar(
     *arguments: str, cwd: Path, seconds: float = 300, **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*NIGHTJAR, *arguments],
-        cwd=cwd,
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
+    try:
+        return subprocess.run(
+            [*NIGHTJAR, *arguments],
+            cwd=cwd,
+            env=environment(**settings),
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        said = (late.stdout or b"") + (late.stderr or b"")
+        words = said.decode(errors="replace") if isinstance(said, bytes) else said
+        pytest.fail(f"nightjar {' '.join(arguments)}: not done in {seconds} s\n{words}")
 
 
 class Standing:
