@@ -27,6 +27,8 @@ _FETCH: dict[str, Any] = {
     "queued.max.messages.kbytes": 32 << 10,
     "queued.min.messages": 1_000_000,
     "check.crcs": False,
+    # a topic or partition that is new is found in seconds, not in librdkafka's 5 minutes
+    "topic.metadata.refresh.interval.ms": 5000,
 }
 
 T = TypeVar("T")
