@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker import blobs, dmdt, wire
+from broker.clock import now_ms
 from broker.grids import GRIDS, MICRODAYS
 from broker.growth import Alerts, Grown, grow
 from broker.inputs import Inputs
@@ -28,11 +28,6 @@ from broker.records import (
 from broker.store import Store
 
 _ZTF = SURVEYS.index("ztf")
-
-
-def unix_ms() -> int:
-    """The wall clock."""
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,7 @@ class Curves:
         Unix time in ms, for `curves_ms`.
     """
 
-    def __init__(self, inputs: Inputs, store: Store, clock: Callable[[], int] = unix_ms) -> None:
+    def __init__(self, inputs: Inputs, store: Store, clock: Callable[[], int] = now_ms) -> None:
         self._store = store
         self._clock = clock
         self._channels = Channels(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 import schemas
 from broker import avro
+from broker.clock import now_ms
 from broker.containers import Block, Unreadable, blocks
 from broker.framing import Framing
 from broker.merging import Part, before, merge
@@ -36,11 +36,6 @@ _FAULTS = {
     NOT_PUBLIC: ("not_public", "the alert is of a programme that is not public; bytes kept back"),
     BAD_TIME: ("corrupt", "the alert has no time that could be one"),
 }
-
-
-def unix_ms() -> int:
-    """The wall clock."""
-    return time.time_ns() // 1_000_000
 
 
 _Failure = tuple[int, int, str, str]  # packet, record, reason, error
@@ -74,7 +69,7 @@ class Decoder:
     def __init__(
         self,
         public_only: bool = True,
-        clock: Callable[[], int] = unix_ms,
+        clock: Callable[[], int] = now_ms,
         registry: Callable[[int], dict[str, Any]] | None = None,
         cache: Path | None = None,
     ) -> None:

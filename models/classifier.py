@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from broker.clock import now_ms
 from broker.grids import GRIDS
 from broker.records import Images, Labels
 from models import domain, feed, forward
@@ -19,11 +19,6 @@ from models.cards import Card
 #: Rows of a device batch. A row's answer has the same bits in a batch of the same shape, whatever
 #: its neighbours; batches under 16 rows differ in bits from all larger ones (another matmul).
 SHAPES = (16, 64, 256)
-
-
-def unix_ms() -> int:
-    """The wall clock, in ms."""
-    return time.time_ns() // 1_000_000
 
 
 class Prepare(Protocol):
@@ -72,7 +67,7 @@ class Classifier:
         card: Card,
         device: str = "auto",
         max_batch: int = 256,
-        clock: Callable[[], int] = unix_ms,
+        clock: Callable[[], int] = now_ms,
         *,
         precision: forward.Precision = "auto",
         compile: forward.Compile = "never",  # noqa: A002

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from broker.clock import now_ms
 from broker.packets import Shares, Simulation
 from workers import report, topics
 from workers.crew import Crew
@@ -73,7 +74,7 @@ def demo(settings: Settings, objects: int = OBJECTS, nights: int = NIGHTS, seed:
         crew.start()
         try:
             rate = _drain(follower, crew, backlog)
-            since_ms = time.time_ns() // 1_000_000
+            since_ms = now_ms()
             _live(survey, follower, crew, tonight, backlog)
         finally:
             crew.stop()

@@ -6,7 +6,6 @@ its own with Kafka between: the same three calls, in `DecodeStage`, `CurvesStage
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +16,7 @@ from confluent_kafka import Message
 from numpy.typing import NDArray
 
 from broker import wire
+from broker.clock import now_ms
 from broker.curves import Curves
 from broker.decode import Decoder
 from broker.inputs import Inputs
@@ -32,10 +32,6 @@ _NO_REASON = REASONS.index("none")
 _WITHDRAWN = REASONS.index("withdrawn")
 
 Classify = Callable[[Images], Labels]
-
-
-def unix_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +118,7 @@ class DecodeStage:
             outputs.records += keyed(
                 self.detections, alerts, wire.write_detections(detections), self.partitions
             )
-            outputs.records += letters(self.dead_letters, dead, unix_ms())
+            outputs.records += letters(self.dead_letters, dead, now_ms())
             passed = np.full(len(alerts), _PASSED, np.uint8)
             outputs.tallies.add(alerts, passed, wire.alert_hashes(alerts))
             for letter in dead:
@@ -237,5 +233,5 @@ def _bury(messages: list[Message], faults: list[Any], topic: str, outputs: Outpu
             0,
             message.timestamp()[1],
         )
-        outputs.records += letters(topic, [letter], unix_ms())
+        outputs.records += letters(topic, [letter], now_ms())
         outputs.tallies.one(letter.topic, letter.partition, _DEAD, 1, 0)

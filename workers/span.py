@@ -22,6 +22,7 @@ from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from broker.clock import now_ms
 from broker.records import OUTCOMES, DeadLetter
 from workers import ledger
 from workers.counting import SpanMetrics
@@ -205,9 +206,7 @@ class Span:
         )
         self.stage.drop()
         self._clear()
-        self._outputs.records.extend(
-            letters(self.dead_topic, [letter], time.time_ns() // 1_000_000)
-        )
+        self._outputs.records.extend(letters(self.dead_topic, [letter], now_ms()))
         self._outputs.tallies.one(*origin, _DEAD, 1, 0)
         self._records, self._since = 1, 0.0
 
@@ -230,9 +229,11 @@ class Span:
             for record in outputs.records:
                 self._produce(record)
                 written[record.topic, record.partition] += 1
-            now_ms = time.time_ns() // 1_000_000
+            committed_ms = now_ms()
             inputs = self.intake.ranges()
-            row = ledger.row(self.stage.span, self.worker, now_ms, inputs, written, outputs.tallies)
+            row = ledger.row(
+                self.stage.span, self.worker, committed_ms, inputs, written, outputs.tallies
+            )
             self._produce(Record(self.ledger_topic, row))
             offsets = self.intake.offsets()
             if offsets:
@@ -249,7 +250,7 @@ class Span:
         self.stage.keep(self.intake.standing_by_partition())
         self.metrics.committed()
         for call in outputs.afterwards:
-            call(now_ms)
+            call(committed_ms)
         logger().debug("commit", span=self.stage.span, records=self._records)
         self._clear()
 
