@@ -82,7 +82,7 @@ class Stage(Protocol):
         """The batch was not committed: forget the staged copy."""
 
 
-def letters(topic: str, dead: list[DeadLetter], now_ms: int) -> Iterator[Record]:
+def letters(topic: str, dead: list[DeadLetter], died_ms: int) -> Iterator[Record]:
     """Records of the dead-letter topic: the untouched bytes, and why in the headers."""
     for letter in dead:
         headers = {
@@ -93,7 +93,7 @@ def letters(topic: str, dead: list[DeadLetter], now_ms: int) -> Iterator[Record]
             "offset": str(letter.offset),
             "record": str(letter.record),
             "published_ms": str(letter.published_ms),
-            "died_ms": str(now_ms),
+            "died_ms": str(died_ms),
             "attempts": "1",
         }
         yield Record(topic, letter.value, headers=[(k, v.encode()) for k, v in headers.items()])
