@@ -11,9 +11,20 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 
+def known(admin: AdminClient, seconds: float = 60) -> set[str]:
+    """Names of the topics; waits for a Kafka that starts (after a kill it takes some 12 s)."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return set(admin.list_topics(timeout=10).topics)
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+
+
 def publish(bootstrap: str, topic: str, values: list[bytes], partitions: int = 3) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    if topic not in admin.list_topics(timeout=10).topics:
+    if topic not in known(admin):
         admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(20)
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
     for number, value in enumerate(values):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -46,6 +48,38 @@ def test_up_labels_stops_in_order_and_goes_on(tmp_path: Path) -> None:
         assert up.interrupt()[0] == 0
     assert len(found) == len(set(found))
     assert set(found) == ids
+
+
+def test_a_local_kafka_that_is_killed_is_started_again(tmp_path: Path) -> None:
+    port = str(free_port())
+    bootstrap = f"127.0.0.1:{port}"
+    night = Simulation("ztf", 10, 40, 6, cutouts=False, shares=Shares(0.0, 0.0, 0.0, 0.0, 0.0))
+    values = [value for value, _, _ in night.packets()]
+    with Standing("up", cwd=tmp_path, local_kafka_port=port) as up:
+        up.wait_for("publish packets here")
+        publish(bootstrap, "alerts", values[:100], 4)
+        up.wait_for("network")
+        (java,) = [
+            int(folder.name)
+            for folder in Path("/proc").glob("[0-9]*")
+            if str(tmp_path).encode() in (line := command_line(folder)) and b"kafka.Kafka" in line
+        ]
+        os.kill(java, signal.SIGKILL)
+        up.wait_for("starting it again")
+        publish(bootstrap, "alerts", values[100:], 4)
+        deadline = time.monotonic() + 120
+        while len(labels(bootstrap)) < len(values):
+            assert time.monotonic() < deadline, up.output.read_text()
+            time.sleep(0.5)
+        assert up.interrupt()[0] == 0
+    assert len(values) > 150
+
+
+def command_line(folder: Path) -> bytes:
+    try:
+        return (folder / "cmdline").read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
 
 
 def test_two_ctrl_c_stop_at_once(tmp_path: Path) -> None:

@@ -35,18 +35,22 @@ class SpanMetrics:
         self._commit = metrics.COMMIT_SECONDS.labels(span)
         self._commits = metrics.COMMITS.labels(span)
         self._began: float | None = None
-        self.open_transaction.set_function(self._age)
+        self.open_transaction.set_function(self.open_s)
 
     def began(self) -> None:
         self._began = time.monotonic()
 
     def committed(self) -> None:
-        self._commit.observe(self._age())
+        self._commit.observe(self.open_s())
         self._commits.inc()
         self._began = None
 
     def aborted(self, reason: str) -> None:
         metrics.ABORTS.labels(reason).inc()
+        self.ended()
+
+    def ended(self) -> None:
+        """No transaction is open any more."""
         self._began = None
 
     def lags(
@@ -60,7 +64,8 @@ class SpanMetrics:
             age = (now_ms - taken) / 1000 if lag and taken else 0.0
             metrics.LAG_SECONDS.labels(topic, str(partition)).set(age)
 
-    def _age(self) -> float:
+    def open_s(self) -> float:
+        """How long the transaction in hand has been open; 0 when none is."""
         began = self._began
         return time.monotonic() - began if began is not None else 0.0
 

@@ -87,7 +87,7 @@ class Intake:
         if self._mean_bytes:
             limit = max(1, min(limit, int(_BYTES_PER_CALL / self._mean_bytes)))
         if self.fetcher is not self.member:
-            self.member.poll(0)  # serves the group's callbacks; never has a record
+            self._breathe()
         got = self.fetcher.consume(limit, wait_s) if not self._changed else []
         if self._changed:
             raise Rebalanced
@@ -253,7 +253,10 @@ class Intake:
         self.fetcher.resume(at)
 
     def _breathe(self) -> None:
-        self.member.poll(0)
+        """Serve the group's callbacks; the member has no record, but it may have died."""
+        told = self.member.poll(0)
+        if told is not None and (error := told.error()) is not None and error.fatal():
+            raise KafkaException(error)
 
     def _assigned(self, member: Consumer, share: Sequence[TopicPartition]) -> None:
         self._share = list(share)

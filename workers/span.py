@@ -27,7 +27,7 @@ from broker.records import OUTCOMES, DeadLetter
 from workers import ledger
 from workers.counting import SpanMetrics
 from workers.intake import Intake, Rebalanced
-from workers.kafka import Stopped, patiently
+from workers.kafka import TRANSACTION_TIMEOUT_MS, Stopped, patiently
 from workers.ledger import Tallies
 from workers.log import logger
 
@@ -35,12 +35,14 @@ from workers.log import logger
 _HEAVY_RECORDS = 20_000
 _HEAVY_BYTES = 64 << 20
 _PRODUCE_TIMEOUT_S = 30.0
+#: Whatever stood open, the coordinator has aborted it by then.
+_PATIENCE_S = TRANSACTION_TIMEOUT_MS / 1000 + 5
 _LOST = OUTCOMES.index("lost")
 _DEAD = OUTCOMES.index("dead")
 
 
 class Fenced(Exception):
-    """Another worker took this one's place; only a new start can go on."""
+    """This worker's place in its group or its transaction is gone; only a new start can go on."""
 
 
 @dataclass(slots=True)
@@ -139,7 +141,12 @@ class Span:
             self._abandon("rebalance")
         except Stopped:
             self._abandon("stopped")
+        except KafkaException as exc:
+            if exc.args[0].fatal():
+                raise Fenced(exc.args[0].str()) from exc
+            raise
         finally:
+            self.metrics.ended()
             self.intake.close()
         logger().info("stopped", span=self.stage.span, at=self.intake.standing())
 
@@ -276,12 +283,16 @@ class Span:
                 return
 
     def _insist(self, call: Callable[[], object]) -> None:
-        """Call again while Kafka says that trying again is right.
+        """Call again while Kafka says that trying again is right, and while it may still help.
 
-        The member is polled between the tries: a Kafka that is away for minutes must not cost
-        the group its member as well. A share that changes meanwhile is found by the fencing.
+        Raises
+        ------
+        Fenced
+            It did not help in time. (Seen where Kafka was killed while this worker joined: the
+            member was fenced, and its offsets were refused as if trying again could help.)
         """
         said = False
+        deadline = time.monotonic() + _PATIENCE_S
         while True:
             try:
                 call()
@@ -289,6 +300,8 @@ class Span:
                 error = exc.args[0]
                 if not error.retriable() or error.txn_requires_abort() or error.fatal():
                     raise
+                if time.monotonic() > deadline:
+                    raise Fenced(error.str()) from exc
                 if not said:
                     logger().warning("commit waits", span=self.stage.span, error=error.str())
                     said = True
@@ -301,8 +314,7 @@ class Span:
         self.metrics.aborted(error.name())
         if error.fatal() or error.code() in _FENCED:
             self.metrics.fenced.inc()
-            msg = f"{self.worker}: {error.str()}: another worker has this place"
-            raise Fenced(msg) from exc
+            raise Fenced(error.str()) from exc
         logger().warning("abort", span=self.stage.span, error=error.str())
         try:
             self._insist(lambda: self.producer.abort_transaction(10))

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,14 +25,24 @@ _STATUS_EVERY_S = 10.0
 
 
 @contextlib.contextmanager
-def kafka(settings: Settings) -> Iterator[str]:
-    """The cluster to use: the one that the settings name, else a local one while it is needed."""
+def kafka(settings: Settings) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The cluster to use: the one that the settings name, else a local one while it is needed.
+
+    With its address comes what to call now and then: it starts a local Kafka again that has died.
+    """
     if settings.kafka.bootstrap_servers:
-        yield settings.kafka.bootstrap_servers
+        yield settings.kafka.bootstrap_servers, lambda: None
         return
     local = settings.local_kafka
     with LocalKafka(Path(local.data_dir), local.port, mode=local.mode) as node:
-        yield node.bootstrap
+
+        def tend() -> None:
+            if node.process is not None and node.process.poll() is not None:
+                logger().error("Kafka died; starting it again", log=str(node.log_path))
+                node.kill()  # what is left of it: its watch
+                node.start()
+
+        yield node.bootstrap, tend
 
 
 def up(settings: Settings) -> None:
@@ -48,7 +58,7 @@ def up(settings: Settings) -> None:
             crew.kill()
             os._exit(1)
 
-    with kafka(settings) as bootstrap:
+    with kafka(settings) as (bootstrap, tend):
         settings = settings.using(bootstrap)
         client = settings.kafka.client()
         if not settings.source.topics:
@@ -71,6 +81,7 @@ def up(settings: Settings) -> None:
             while not asked:
                 totals = follower.read(0.25)
                 crew.watch()
+                tend()
                 if time.monotonic() - said >= _STATUS_EVERY_S:
                     said = time.monotonic()
                     logger().info("so far", received=totals.received, **totals.outcomes())

@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from workers import metrics, slots, topics
 from workers.counting import AlertMetrics, RestoreMetrics, SpanMetrics, say_build
-from workers.errors import Failed, Misused
+from workers.errors import Misused
 from workers.intake import Intake
-from workers.kafka import Stopped, admin, consumer, member, transactional
+from workers.kafka import (
+    TRANSACTION_TIMEOUT_MS,
+    Stopped,
+    admin,
+    consumer,
+    member,
+    transactional,
+)
 from workers.log import logger
 from workers.span import Fenced, Span, Stage
 
@@ -29,6 +37,8 @@ if TYPE_CHECKING:
 SPANS = ("decode", "curves", "classify")
 #: Records per consume() call; packets and large images are cut further by their bytes.
 _LIMIT = 500
+#: Longer than a commit may take to give up by itself.
+_STUCK_S = TRANSACTION_TIMEOUT_MS / 1000 + 15
 
 
 class Stop:
@@ -43,6 +53,9 @@ class Stop:
     def set(self) -> None:
         self._event.set()
 
+    def wait(self, seconds: float) -> None:
+        self._event.wait(seconds)
+
 
 def work(settings: Settings, spans: Sequence[str]) -> None:
     """Run spans, each in a thread of its own, until SIGTERM or SIGINT; a second one kills.
@@ -52,7 +65,7 @@ def work(settings: Settings, spans: Sequence[str]) -> None:
     Misused
         A span that there is not.
     Failed
-        The namespace is made otherwise than this worker needs, or its place was taken.
+        The namespace is made otherwise than this worker needs.
     """
     for span in spans:
         if span not in SPANS:
@@ -65,7 +78,7 @@ def work(settings: Settings, spans: Sequence[str]) -> None:
 
     def one(span: str) -> None:
         try:
-            _run(settings, span, stop)
+            _keep_running(settings, span, stop)
         except Stopped:
             pass
         except BaseException as exc:
@@ -81,16 +94,30 @@ def work(settings: Settings, spans: Sequence[str]) -> None:
         for thread in threads:
             thread.join()
     for exc in failures:
-        if isinstance(exc, Fenced):
-            raise Failed(str(exc)) from exc
         raise exc
 
 
-def _run(settings: Settings, span: str, stop: Stop) -> None:
+def _keep_running(settings: Settings, span: str, stop: Stop) -> None:
+    """Run a span in one slot; begin anew, with new clients, where Kafka has dropped the old ones.
+
+    The slot's lock says that no other worker of this machine has its name, so whoever was fenced
+    was fenced by its own past: a Kafka that was killed while the worker joined or committed.
+    """
+    with slots.take(Path(settings.state_dir), settings.namespace, span) as slot:
+        pause = 1.0
+        while not stop():
+            try:
+                _run(settings, span, slot, stop)
+            except Fenced as exc:
+                logger().error("begins anew", span=span, error=str(exc), in_s=pause)
+                stop.wait(pause)
+                pause = min(2 * pause, 30.0)
+
+
+def _run(settings: Settings, span: str, slot: slots.Slot, stop: Stop) -> None:
     client = settings.kafka.client()
     card = _card(settings)
     namespace = topics.Namespace(settings.namespace, card.name)
-    slot = slots.take(Path(settings.state_dir), settings.namespace, span)
     logger().info("start", span=span, worker=slot.name, kafka=settings.kafka.bootstrap_servers)
     partitions = topics.ensure(
         client, namespace, settings.partitions, settings.kafka.replication, stop
@@ -117,6 +144,8 @@ def _run(settings: Settings, span: str, stop: Stop) -> None:
     intake = Intake(ours, fetcher, stop, stage.ready, limit, first)
     if read:
         intake.subscribe(read)
+    measured = SpanMetrics(span)
+    _end_if_stuck(measured)
     Span(
         stage=stage,
         intake=intake,
@@ -126,10 +155,9 @@ def _run(settings: Settings, span: str, stop: Stop) -> None:
         worker=slot.name,
         commit_s=settings.commit_ms / 1000,
         stop=stop,
-        metrics=SpanMetrics(span),
+        metrics=measured,
         between=between,
     ).run()
-    slot.release()
 
 
 def _nothing(intake: Intake) -> None:
@@ -263,6 +291,22 @@ class Sources:
                 )
         if found:
             intake.subscribe(self._found)
+
+
+def _end_if_stuck(metrics: SpanMetrics) -> None:
+    """End the process if a transaction stays open long after Kafka must have aborted it.
+
+    librdkafka was seen never to come back from send_offsets_to_transaction after Kafka had been
+    killed, whatever time-out it was given. Nothing is lost: a new start finds the committed place.
+    """
+
+    def watch() -> None:
+        while metrics.open_s() < _STUCK_S:
+            time.sleep(1.0)
+        logger().error("stuck in a commit; ends, to be started again", open_s=metrics.open_s())
+        os._exit(1)
+
+    threading.Thread(target=watch, name="stuck", daemon=True).start()
 
 
 def _on_signals(stop: Stop) -> None:
