@@ -70,7 +70,10 @@ def schemas(draw: Any, *, plain: bool = False) -> Any:
         if kind == "record":
             return record(depth - 1, arrays)
         if kind == "array":
-            array = {"type": "array", "items": record(depth - 1, False)}
+            item = record(depth - 1, False)
+            # items that take no bytes are refused, see test_avro
+            item["fields"].append({"name": "end", "type": "int"})
+            array = {"type": "array", "items": item}
             return array if plain or draw(st.booleans()) else ["null", array]
         if kind == "list":
             return {"type": "array", "items": value(depth - 1, False)}
