@@ -14,6 +14,8 @@ from pathlib import Path
 
 from workers.log import logger
 
+#: In the order of the route.
+SPANS = ("decode", "curves", "classify")
 #: A worker that dies again within this time waits longer before its next start.
 _QUICK_S = 10.0
 _LONGEST_PAUSE_S = 10.0
@@ -42,13 +44,11 @@ class Crew:
     spans: Sequence[str]
     environment: Mapping[str, str]
     logs: Path | None = None
-    arguments: Sequence[str] = ()
     workers: list[Worker] = field(default_factory=list)
-    restarts: int = 0
 
     def start(self) -> None:
         for span in self.spans:
-            command = [sys.executable, "-m", "workers", "work", span, *self.arguments]
+            command = [sys.executable, "-m", "workers", "work", span]
             self.workers.append(Worker(span, command, self._spawn(span, command), time.monotonic()))
 
     def watch(self) -> None:
@@ -68,7 +68,6 @@ class Crew:
             if now >= worker.again_at:
                 worker.process = self._spawn(worker.name, worker.command)
                 worker.started, worker.again_at = now, None
-                self.restarts += 1
 
     def stop(self, timeout_s: float = 8.0) -> bool:
         """SIGTERM to each in the order of the route; True if all ended by themselves in time.

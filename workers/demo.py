@@ -14,13 +14,12 @@ from rich.console import Console
 from broker.clock import now_ms
 from broker.packets import Shares, Simulation
 from workers import report, topics
-from workers.crew import Crew
+from workers.crew import SPANS, Crew
 from workers.errors import Failed
-from workers.follow import Follower, Totals
+from workers.follow import Follower
 from workers.local_kafka import LocalKafka
 from workers.progress import Progress
 from workers.publish import Publisher, make_topic
-from workers.up import SPANS
 
 if TYPE_CHECKING:
     from workers.settings import Settings
@@ -116,16 +115,12 @@ def _publish(survey: Publisher, simulation: Simulation) -> tuple[int, list[bytes
     return sent, list(kept)
 
 
-def _done(totals: Totals, packets: int) -> bool:
-    return totals.consumed["decode"] >= packets and totals.settled
-
-
 def _drain(follower: Follower, crew: Crew, packets: int) -> float:
     """Wait until the backlog is named; its rate in alerts/s between the first and last commit."""
     first: tuple[float, int] | None = None
     with Progress("name", total=packets, unit="alerts") as progress:
         headway, at = time.monotonic(), 0
-        while not _done(follower.read(0.1), packets):
+        while not follower.read(0.1).done(packets):
             crew.watch()
             done = sum(follower.totals.outcomes().values())
             if done and first is None:
@@ -156,6 +151,6 @@ def _live(
             if n % 50 == 0:
                 progress.at(n)
         survey.flush()
-        while not _done(follower.read(0.1), before + len(packets)):
+        while not follower.read(0.1).done(before + len(packets)):
             crew.watch()
         progress.at(len(packets))

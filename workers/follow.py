@@ -21,13 +21,9 @@ class Totals:
     consumed: Counter[str] = field(default_factory=Counter)  # offsets, by span
     tallies: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     written: Counter[str] = field(default_factory=Counter)  # records, by topic
-    transactions: Counter[str] = field(default_factory=Counter)  # by span
-    last_ms: dict[str, int] = field(default_factory=dict)  # commit time, by span
 
     def add(self, row: Mapping[str, Any]) -> None:
         span = row["span"]
-        self.transactions[span] += 1
-        self.last_ms[span] = max(row["committed_ms"], self.last_ms.get(span, 0))
         for part in row["inputs"]:
             self.consumed[span] += part["end"] - part["start"]
         for part in row["outputs"]:
@@ -58,6 +54,10 @@ class Totals:
     def settled(self) -> bool:
         """Whether every alert that was decoded has its outcome."""
         return self.received == sum(self.outcomes().values())
+
+    def done(self, packets: int) -> bool:
+        """Whether so many packets have come in and each of their alerts has its outcome."""
+        return self.consumed["decode"] >= packets and self.settled
 
 
 class Follower:

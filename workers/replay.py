@@ -23,9 +23,9 @@ from broker.decode import Decoder
 from broker.records import OUTCOMES, DeadLetter, Packets
 from broker.store import MemoryStore
 from workers import topics
-from workers.crew import Crew
+from workers.crew import SPANS, Crew
 from workers.errors import Failed
-from workers.follow import Follower, Totals
+from workers.follow import Follower
 from workers.parquet import table
 from workers.progress import Progress
 from workers.publish import Publisher, make_topic
@@ -159,7 +159,7 @@ def to_namespace(settings: Settings, sources: Sequence[str], warm_up: Sequence[s
     source = f"{name}.packets"
     # one partition: with more, decode could take an object's alerts in another order than time's
     make_topic(client, source, 1, settings.kafka.replication)
-    crew = Crew(("decode", "curves", "classify"), settings.environment(topics=[source]))
+    crew = Crew(SPANS, settings.environment(topics=[source]))
     follower = Follower(client, namespace.topic("ledger"))
     sent = 0
     survey = Publisher(client, source)
@@ -173,7 +173,7 @@ def to_namespace(settings: Settings, sources: Sequence[str], warm_up: Sequence[s
                 crew.watch()
                 progress.at(follower.read(0).consumed["decode"], sent)
             survey.flush()
-            while not _done(follower.read(0.2), sent):
+            while not follower.read(0.2).done(sent):
                 crew.watch()
                 progress.at(follower.totals.consumed["decode"], sent)
         finally:
@@ -182,10 +182,6 @@ def to_namespace(settings: Settings, sources: Sequence[str], warm_up: Sequence[s
     summary.outcomes = Counter(follower.totals.outcomes())
     summary.seconds = time.monotonic() - began
     return summary
-
-
-def _done(totals: Totals, packets: int) -> bool:
-    return totals.consumed["decode"] >= packets and totals.settled
 
 
 def _never() -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workers import topics
-from workers.crew import Crew
+from workers.crew import SPANS, Crew
 from workers.follow import Follower
 from workers.local_kafka import LocalKafka
 from workers.log import logger
@@ -20,7 +20,6 @@ from workers.publish import make_topic
 if TYPE_CHECKING:
     from workers.settings import Settings
 
-SPANS = ("decode", "curves", "classify")
 _STATUS_EVERY_S = 10.0
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers import metrics, slots, topics
 from workers.counting import AlertMetrics, RestoreMetrics, SpanMetrics, say_build
+from workers.crew import SPANS
 from workers.errors import Misused
 from workers.intake import Intake
 from workers.kafka import (
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from models.cards import Card
     from workers.settings import Settings
 
-SPANS = ("decode", "curves", "classify")
 #: Records per consume() call; packets and large images are cut further by their bytes.
 _LIMIT = 500
 #: Longer than a commit may take to give up by itself.
