@@ -292,3 +292,22 @@ def test_two_survey_topics_are_read_by_their_twins_from_their_first_offsets(
     assert len(copied(kafka, names)) == 140
     sums = totals(kafka, names)
     assert sums.consumed["curves"] == 140
+
+
+@pytest.mark.parametrize("survey", [(), ("survey",)])
+def test_a_member_whose_name_another_took_ends(
+    kafka: LocalKafka, names: topics.Namespace, run: Callable[..., Running], survey: tuple[str, ...]
+) -> None:
+    """The client library tells it by a message alone; a worker deaf to it would idle for ever."""
+    publish(kafka.bootstrap, f"{names.name}-survey", [b"one"])
+    stage = Copy(names.topic("images"))
+    running = run(stage, survey=[f"{names.name}-{topic}" for topic in survey])
+    until(lambda: bool(stage.readied))
+    usurper = member(
+        {"bootstrap.servers": kafka.bootstrap}, names.group("curves"), f"{names.name}.curves.0"
+    )
+    usurper.subscribe(list(running.intake.source))
+    until(lambda: usurper.poll(0.1) is not None or running.failure is not None, 20)
+    until(lambda: running.failure is not None, 20)
+    usurper.close()
+    assert isinstance(running.failure, Fenced)

@@ -15,7 +15,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from workers.errors import Failed
-from workers.kafka import patiently
+from workers.kafka import is_fatal, patiently
 from workers.log import logger
 
 #: Bytes per consume() call that stay in cache (facts: 1 to 4 MB; 500 packets of 70 kB cost 5 times
@@ -102,7 +102,7 @@ class Intake:
                 # what we stand at is no longer there: settle() finds out what was lost
                 self._changed = True
                 raise Rebalanced
-            elif error.fatal():
+            elif is_fatal(error):
                 raise KafkaException(error)
             else:
                 logger().debug("consume", error=error.str())
@@ -255,7 +255,7 @@ class Intake:
     def _breathe(self) -> None:
         """Serve the group's callbacks; the member has no record, but it may have died."""
         told = self.member.poll(0)
-        if told is not None and (error := told.error()) is not None and error.fatal():
+        if told is not None and (error := told.error()) is not None and is_fatal(error):
             raise KafkaException(error)
 
     def _assigned(self, member: Consumer, share: Sequence[TopicPartition]) -> None:

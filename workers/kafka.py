@@ -101,6 +101,14 @@ def admin(client: Mapping[str, Any]) -> AdminClient:
     return AdminClient({"error_cb": say, "log_level": 2, **client})
 
 
+def is_fatal(error: KafkaError) -> bool:
+    """Whether the client that told it is of no more use.
+
+    A consumer tells of its own end by a message whose error has the code _FATAL but not the mark.
+    """
+    return bool(error.fatal() or error.code() == KafkaError._FATAL)
+
+
 def patiently(
     what: str,
     ask: Callable[[], T],
@@ -128,7 +136,7 @@ def patiently(
             error = KafkaError(KafkaError._TIMED_OUT)
         except KafkaException as exc:
             error = exc.args[0]
-            if not (error.retriable() or error.code() in _WAIT_FOR) or error.fatal():
+            if not (error.retriable() or error.code() in _WAIT_FOR) or is_fatal(error):
                 raise
         else:
             if said:
@@ -173,7 +181,7 @@ def say(error: KafkaError) -> None:
     Each client of a process tells that Kafka is away; one line in ten seconds is enough.
     """
     global _said_at
-    if error.fatal():
+    if is_fatal(error):
         logger().error("kafka", error=error.str())
     elif error.code() != KafkaError._ALL_BROKERS_DOWN:
         logger().debug("kafka", error=error.str())

@@ -11,7 +11,7 @@ import fastavro
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, KafkaException, TopicPartition
 
 from workers.errors import Failed
-from workers.kafka import admin, consumer, patiently
+from workers.kafka import admin, consumer, is_fatal, patiently
 from workers.settings import Settings
 
 Label = dict[str, Any]
@@ -89,7 +89,7 @@ def read_labels(
                             yield label
                 elif error.code() == KafkaError._PARTITION_EOF:
                     open_partitions.discard(message.partition())
-                elif error.fatal() or not error.retriable():
+                elif is_fatal(error) or not error.retriable():
                     raise KafkaException(error)
     finally:
         reader.close()

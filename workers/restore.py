@@ -11,7 +11,7 @@ from confluent_kafka.admin import OffsetSpec
 
 from broker.curves import Curves
 from workers.counting import RestoreMetrics
-from workers.kafka import admin, consumer, patiently
+from workers.kafka import admin, consumer, is_fatal, patiently
 from workers.log import logger
 
 _SAY_EVERY_S = 2.0
@@ -58,7 +58,7 @@ def restore(
             for message in reader.consume(2000, 0.2):
                 if message.error() is None:
                     messages.append(message)
-                elif message.error().fatal():
+                elif is_fatal(message.error()):
                     raise KafkaException(message.error())
             if messages:
                 curves.restore([m.key() for m in messages], [m.value() for m in messages])

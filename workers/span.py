@@ -27,7 +27,7 @@ from broker.records import OUTCOMES, DeadLetter
 from workers import ledger
 from workers.counting import SpanMetrics
 from workers.intake import Intake, Rebalanced
-from workers.kafka import TRANSACTION_TIMEOUT_MS, Stopped, patiently
+from workers.kafka import TRANSACTION_TIMEOUT_MS, Stopped, is_fatal, patiently
 from workers.ledger import Tallies
 from workers.log import logger
 
@@ -142,7 +142,7 @@ class Span:
         except Stopped:
             self._abandon("stopped")
         except KafkaException as exc:
-            if exc.args[0].fatal():
+            if is_fatal(exc.args[0]):
                 raise Fenced(exc.args[0].str()) from exc
             raise
         finally:
@@ -298,7 +298,7 @@ class Span:
                 call()
             except KafkaException as exc:
                 error = exc.args[0]
-                if not error.retriable() or error.txn_requires_abort() or error.fatal():
+                if not error.retriable() or error.txn_requires_abort() or is_fatal(error):
                     raise
                 if time.monotonic() > deadline:
                     raise Fenced(error.str()) from exc
@@ -312,14 +312,14 @@ class Span:
     def _undo(self, exc: KafkaException) -> None:
         error = exc.args[0]
         self.metrics.aborted(error.name())
-        if error.fatal() or error.code() in _FENCED:
+        if is_fatal(error) or error.code() in _FENCED:
             self.metrics.fenced.inc()
             raise Fenced(error.str()) from exc
         logger().warning("abort", span=self.stage.span, error=error.str())
         try:
             self._insist(lambda: self.producer.abort_transaction(10))
         except KafkaException as abort:
-            if abort.args[0].fatal():
+            if is_fatal(abort.args[0]):
                 raise Fenced(str(abort)) from abort
             raise
         self._abandon(None)

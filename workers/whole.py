@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, KafkaException, Message, TopicPartition
 
 from workers.errors import Failed
-from workers.kafka import consumer, patiently
+from workers.kafka import consumer, is_fatal, patiently
 
 
 def read_whole(
@@ -42,7 +42,7 @@ def read_whole(
             for message in reader.consume(1000, 0.2):
                 if message.error() is None:
                     records.append(message)
-                elif message.error().fatal():
+                elif is_fatal(message.error()):
                     raise KafkaException(message.error())
             if records:
                 yield records
