@@ -18,8 +18,8 @@ from broker.measurements import ROW
 
 HEADER = np.dtype(
     {
-        "names": ["inputs_hash", "n_points", "n_lists"],
-        "formats": ["i8", "i4", "i4"],
+        "names": ["format", "n_points", "inputs_hash", "n_lists"],
+        "formats": ["i4", "i4", "i8", "i4"],
         "itemsize": 64,  # points stay aligned
     }
 )
@@ -27,20 +27,20 @@ LIST = np.dtype([("keys", "u8"), ("slot", "i4"), ("n", "i4"), ("counts", "i4"), 
 HEADER_BYTES, LIST_BYTES, POINT_BYTES = HEADER.itemsize, LIST.itemsize, ROW.itemsize
 MEASUREMENT_BYTES = dmdt.MEASUREMENT.itemsize
 
+#: First byte of a blob.
+FORMAT = 1
 #: `inputs_hash` of a blob that holds points only.
 POINTS_ONLY = 0
-#: `kind` of a point that the changelog has not given back yet.
-MISSING = 255
 
 
 def points_only(points: NDArray[np.void]) -> bytes:
     """The blob of a light curve whose counts are to be made at the first touch."""
     header = np.zeros(1, HEADER)
-    header["inputs_hash"], header["n_points"] = POINTS_ONLY, len(points)
+    header["format"], header["inputs_hash"], header["n_points"] = FORMAT, POINTS_ONLY, len(points)
     return header.tobytes() + points.tobytes()
 
 
-def points(blob: bytes) -> NDArray[np.void]:
+def points(blob: bytes | memoryview) -> NDArray[np.void]:
     """The points of a blob, read-only, as ROW."""
     n = int(np.frombuffer(blob, HEADER, 1)["n_points"][0])
     return np.frombuffer(blob, ROW, n, HEADER_BYTES)
@@ -67,7 +67,7 @@ def load(
     Returns
     -------
     n, buckets : int
-        Its points, or -1 if some are missing; the size of its tables.
+        Its points; the size of its tables.
     """
     n = n_lists = 0
     fresh = False
@@ -81,8 +81,6 @@ def load(
     points = curve.points
     for i in range(n):
         points[i] = stored[i]
-        if points[i].kind == MISSING:
-            return -1, buckets
     if fresh:
         link_all(curve, n, buckets)
         for _ in range(n_lists):
@@ -151,5 +149,6 @@ def save(
             at += 1
     heap[start : start + HEADER_BYTES] = 0
     first = heap[start : start + HEADER_BYTES].view(HEADER)[0]
-    first.inputs_hash, first.n_points, first.n_lists = inputs_hash, n, n_lists
+    first.format, first.inputs_hash = FORMAT, inputs_hash
+    first.n_points, first.n_lists = n, n_lists
     return int(at)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from broker import blobs, dmdt, wire
+from broker import blobs, dmdt, waiting, wire
 from broker.clock import now_ms
 from broker.grids import GRIDS, MICRODAYS
 from broker.growth import Alerts, Grown, grow
 from broker.inputs import Inputs
-from broker.light_curve import PAGE, Channels
+from broker.light_curve import Channels
 from broker.measurements import ROW, channel_rows, kernel_rows
 from broker.records import (
     ALERT,
@@ -78,6 +78,7 @@ class Curves:
         )
         self._inputs_hash = inputs.hash
         self._staged: dict[bytes, bytes] = {}
+        self._merged: list[bytes] = []  # keys of the pages that went into staged light curves
         # Kernels are compiled, or read from the disk's cache, here and not on the first alert.
         self.add(Detections(np.zeros(0, ALERT), np.zeros(0, POINT), np.zeros(1, np.int64)))
 
@@ -92,7 +93,8 @@ class Curves:
         Raises
         ------
         ValueError
-            An alert without points, or an object of which `restore` did not get every page.
+            An alert without points, or an object of which `restore` did not get every page, or one
+            that cannot be read.
         """
         alerts = detections.alerts
         if len(alerts) and np.diff(detections.first).min() < 1:
@@ -101,7 +103,7 @@ class Curves:
         numbers: dict[bytes, int] = {}
         of_alert = [numbers.setdefault(key, len(numbers)) for key in wire.keys(alerts)]
         keys = list(numbers)
-        stored = self._stored(keys)
+        stored, merged = self._stored(keys)
         sizes = np.bincount(of_alert, minlength=len(keys)) if keys else np.zeros(0, np.int64)
         grown = grow(
             np.frombuffer(bytearray().join(stored), np.uint8),
@@ -121,57 +123,49 @@ class Curves:
         ends = grown.first_blob.tolist()
         bytes_out = memoryview(grown.blobs)
         for key, begin, end in zip(keys, ends, ends[1:], strict=False):
-            if begin == end:
-                msg = f"the changelog did not give back every page of the light curve {key!r}"
-                raise ValueError(msg)
-        for key, begin, end in zip(keys, ends, ends[1:], strict=False):
             self._staged[key] = bytes(bytes_out[begin:end])
+        self._merged += merged
         return Added(self._images(detections, grown), grown.outcome, self._pages(keys, grown))
 
-    def commit(self) -> None:
-        """Keep what was staged."""
-        self._store.put(self._staged)
-        self._staged = {}
+    def commit(self, note: bytes | None = None) -> None:
+        """Keep what was staged, and the store's note with it unless it is None."""
+        self._store.put(self._staged, self._merged, note)
+        self._staged, self._merged = {}, []
 
     def discard(self) -> None:
         """Forget what was staged."""
-        self._staged = {}
+        self._staged, self._merged = {}, []
 
     def restore(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         """Take pages of the changelog, in any order; the later value of a key wins.
 
-        What it takes is in the store at once. The counts of an object are made at its first touch,
-        once all of its pages are there.
+        What it takes is in the store at once, as it came. An object's pages are read and merged at
+        its first touch, once all of them are there; nothing may be staged.
 
         Raises
         ------
         ValueError
-            A page that cannot be read.
+            A value that is no page.
         """
-        points, first, faults = wire.read_pages(values)
-        if faults:
-            fault = faults[0]
-            msg = f"page {keys[fault.index]!r} of the changelog is not readable: {fault.error}"
-            raise ValueError(msg)
-        pages: dict[bytes, dict[int, NDArray[np.void]]] = {}
-        for i, key in enumerate(keys):
+        heads = wire.page_heads()
+        items: dict[bytes, bytes] = {}
+        numbers: dict[bytes, list[int]] = {}
+        for key, value in zip(keys, values, strict=True):
+            if value[: wire.HEAD] not in heads:
+                raise ValueError(waiting.unreadable(key, "it starts as no page does"))
+            items[key] = value
+        for key in items:
             name, _, number = key.rpartition(b"#")
-            pages.setdefault(name, {})[int(number)] = points[first[i] : first[i + 1]]
-        restored = {}
-        for (name, some), blob in zip(pages.items(), self._store.get(list(pages)), strict=True):
-            known = blobs.points(blob) if blob else np.zeros(0, ROW)
-            size = max(page * PAGE + len(rows) for page, rows in some.items())
-            curve = np.zeros(max(len(known), size), ROW)
-            curve["kind"] = blobs.MISSING
-            curve[: len(known)] = known
-            for page, rows in some.items():
-                curve[page * PAGE : page * PAGE + len(rows)] = rows.view(ROW)
-            restored[name] = blobs.points_only(curve)
-        self._store.put(restored)
+            numbers.setdefault(name, []).append(int(number))
+        for (name, some), kept in zip(numbers.items(), self._store.get(list(numbers)), strict=True):
+            noted = waiting.noted(kept, some)
+            if noted is not None:
+                items[name] = noted
+        self._store.put(items)
 
     def points(self, key: bytes) -> NDArray[np.void]:
         """All points of an object (b"ztf:ZTF18aaiscil") in order of arrival, staged ones too."""
-        (blob,) = self._stored([key])
+        (blob,), _ = self._stored([key])
         rows = np.zeros(0 if not blob else len(blobs.points(blob)), POINT)
         if blob:
             rows.view(ROW)[:] = blobs.points(blob)
@@ -186,13 +180,21 @@ class Curves:
         """Bytes that the kept light curves take."""
         return self._store.nbytes
 
-    def _stored(self, keys: Sequence[bytes]) -> list[bytes]:
-        """Blobs as they stand, empty where an object is new."""
+    def _stored(self, keys: Sequence[bytes]) -> tuple[list[waiting.Value], list[bytes]]:
+        """Blobs as they stand, empty where an object is new; keys of pages merged into them."""
         staged = self._staged.get
-        found = [staged(key) for key in keys]
+        found: list[waiting.Value | None] = [staged(key) for key in keys]
         others = [key for key, blob in zip(keys, found, strict=True) if blob is None]
-        kept = iter(self._store.get(others))
-        return [blob if blob is not None else next(kept) or b"" for blob in found]
+        kept = dict(zip(others, self._store.get(others), strict=True))
+        raw = {k: v for k, v in kept.items() if v and v[0] == waiting.WAITS}
+        pages: dict[bytes, waiting.Value] = {}
+        if raw:
+            names = waiting.page_keys(list(raw), list(raw.values()))
+            for name, page in zip(names, self._store.get(names), strict=True):
+                pages[name] = page or b""
+            kept |= waiting.merge(raw, pages)
+        stored = [b or kept[key] or b"" for key, b in zip(keys, found, strict=True)]
+        return stored, list(pages)
 
     def _pages(self, keys: list[bytes], grown: Grown) -> list[tuple[bytes, bytes]]:
         """Keys and values of the pages that changed, all written in one call."""

@@ -59,7 +59,7 @@ class Grown(NamedTuple):
 
     outcome: NDArray[np.uint8]  # (alert,)
     blobs: NDArray[np.uint8]
-    first_blob: NDArray[np.int64]  # (object + 1,); an empty blob: points are missing
+    first_blob: NDArray[np.int64]  # (object + 1,)
     pages: NDArray[np.void]  # (page,) PAGE_ROW
     images: NDArray[np.void]  # (image,) ROW
     presences: NDArray[np.void]  # (presence,) cut.PRESENCE_ROW
@@ -137,9 +137,6 @@ def grow(
         apart = alerts.kinds_apart[alerts.order[alerts.first[o]]] != 0
         blob = stored[first_stored[o] : first_stored[o + 1]]
         n, buckets = blobs.load(blob, curve, incoming, apart, inputs_hash, channels)
-        if n < 0:
-            first_blob[o + 1] = n_out
-            continue
         for k in range(alerts.first[o], alerts.first[o + 1]):
             a = alerts.order[k]
             own = alerts.first_point[a]

@@ -7,19 +7,36 @@ from typing import Protocol
 
 
 class Store(Protocol):
-    """One value per key; `put` replaces."""
+    """One value per key; `put` replaces.
 
-    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Values of the keys in their order; None where there is none."""
+    Keys are objects (b"ztf:ZTF18aaiscil"), or pages that wait to be merged
+    (b"ztf:ZTF18aaiscil#3"): only these hold a ``#``, and an object's key is there whenever one of
+    its pages is.
+    """
 
-    def put(self, items: Mapping[bytes, bytes]) -> None:
-        """Keep all of these, or, if it raises, none."""
+    def get(self, keys: Sequence[bytes]) -> Sequence[bytes | memoryview | None]:
+        """Values of the keys in their order, None where there is none.
+
+        A memoryview is good until the next `put` or `clear`.
+        """
+
+    def put(
+        self, items: Mapping[bytes, bytes], gone: Sequence[bytes] = (), note: bytes | None = None
+    ) -> None:
+        """Keep all of these, delete the keys in `gone`, and replace the note unless it is None.
+
+        All of it is done or, if it raises, nothing.
+        """
+
+    @property
+    def note(self) -> bytes:
+        """What the last `put` with a note said; b"" at first."""
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything, the note too."""
 
     def __len__(self) -> int:
-        """How many keys it holds."""
+        """How many objects it holds; pages are not counted."""
 
     @property
     def nbytes(self) -> int:
@@ -31,27 +48,48 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._values: dict[bytes, bytes] = {}
-        self._nbytes = 0
+        self.clear()
 
     def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Values of the keys in their order; None where there is none."""
         get = self._values.get
         return [get(key) for key in keys]
 
-    def put(self, items: Mapping[bytes, bytes]) -> None:
-        """Keep all of these."""
+    def put(
+        self, items: Mapping[bytes, bytes], gone: Sequence[bytes] = (), note: bytes | None = None
+    ) -> None:
+        """Keep all of these, delete `gone`, replace the note unless it is None."""
+        values = self._values
         for key, value in items.items():
-            self._nbytes += len(value) - len(self._values.get(key, b""))
-        self._values.update(items)
+            before = values.get(key)
+            if before is None:
+                self._nbytes += len(value)
+                self._pages += b"#" in key
+            else:
+                self._nbytes += len(value) - len(before)
+        values.update(items)
+        for key in gone:
+            before = values.pop(key, None)
+            if before is not None:
+                self._nbytes -= len(before)
+                self._pages -= b"#" in key
+        if note is not None:
+            self._note = note
+
+    @property
+    def note(self) -> bytes:
+        """What the last `put` with a note said; b"" at first."""
+        return self._note
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything, the note too."""
         self._values.clear()
-        self._nbytes = 0
+        self._nbytes = self._pages = 0
+        self._note = b""
 
     def __len__(self) -> int:
-        """How many keys it holds."""
-        return len(self._values)
+        """How many objects it holds; pages are not counted."""
+        return len(self._values) - self._pages
 
     @property
     def nbytes(self) -> int:

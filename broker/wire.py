@@ -26,6 +26,7 @@ __all__ = [
     "Fault",
     "alert_hashes",
     "keys",
+    "page_heads",
     "partitions",
     "read_detections",
     "read_images",
@@ -199,6 +200,11 @@ def write_pages(points: NDArray[np.void], first: NDArray[np.int64]) -> list[byte
 def write_page(points: NDArray[np.void]) -> bytes:
     """One page of a light curve; for many, `write_pages` costs far less."""
     return write_pages(points, np.array([0, len(points)], np.int64))[0]
+
+
+def page_heads() -> frozenset[bytes]:
+    """What a page may start with."""
+    return frozenset(_PAGE.readers)
 
 
 def read_pages(

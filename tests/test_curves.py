@@ -305,15 +305,73 @@ def test_a_restore_without_a_page_is_loud(curves: Curves) -> None:
 def test_the_later_value_of_a_page_wins(curves: Curves) -> None:
     old = curves.add(batch(alert(seen(1)))).pages
     new = curves.add(batch(alert(seen(2), seen(1)))).pages
-    other = Curves(INPUTS, MemoryStore())
-    both = [*old, *new]
-    other.restore([k for k, _ in both], [v for _, v in both])
+    for together in (True, False):
+        other = Curves(INPUTS, MemoryStore())
+        for some in [[*old, *new]] if together else [old, new]:
+            other.restore([k for k, _ in some], [v for _, v in some])
+        assert other.points(b"ztf:A").tobytes() == curves.points(b"ztf:A").tobytes()
+
+
+def test_restored_pages_stay_as_they_came_until_their_object_is_touched(curves: Curves) -> None:
+    history = [point(id=i + 1, exposure=i + 101, mjd_tai=59000.0 + i) for i in range(40)]
+    pages = curves.add(batch(alert(seen(1, id=500)), alert(seen(0), name=b"B"))).pages
+    pages += curves.add(batch(alert(seen(2, id=600), *history))).pages
+    store = MemoryStore()
+    other = Curves(INPUTS, store)
+    other.restore([k for k, _ in pages], [v for _, v in pages])
+    assert len(other) == 2
+    keys = [b"ztf:A#0", b"ztf:A#1", b"ztf:B#0"]
+    assert store.get(keys) == [dict(pages)[key] for key in keys]
     assert other.points(b"ztf:A").tobytes() == curves.points(b"ztf:A").tobytes()
+    for end in (other.discard, other.commit):  # only what is committed is taken from the pages
+        added = other.add(batch(alert(seen(3, id=700))))
+        assert n_of(added) == [43]
+        assert store.get(keys[:1]) != [None]
+        end()
+    assert store.get(keys) == [None, None, dict(pages)[b"ztf:B#0"]]
+    assert len(other) == 2
+
+
+def test_a_page_that_comes_back_onto_a_kept_light_curve_replaces_its_part(curves: Curves) -> None:
+    history = [point(id=i + 1, exposure=i + 101, mjd_tai=59000.0 + i) for i in range(40)]
+    first = curves.add(batch(alert(seen(1, id=500), *history))).pages
+    store = MemoryStore()
+    behind = Curves(INPUTS, store)
+    behind.restore([k for k, _ in first], [v for _, v in first])
+    behind.add(batch(alert(seen(1, id=500))))
+    behind.commit()
+    later = curves.add(batch(alert(seen(2, id=600)))).pages  # another worker wrote on
+    assert [key for key, _ in later] == [b"ztf:A#1"]
+    behind.restore([k for k, _ in later], [v for _, v in later])
+    assert behind.points(b"ztf:A").tobytes() == curves.points(b"ztf:A").tobytes()
+    assert bits_of(behind, seen(3, id=700)) == bits_of(curves, seen(3, id=700))
+
+
+def bits_of(curves: Curves, own: Any) -> tuple[bytes, bytes]:
+    images = curves.add(batch(alert(own))).images
+    return images.heap.tobytes(), images.images["points_hash"].tobytes()
 
 
 def test_a_page_that_cannot_be_read_is_named(curves: Curves) -> None:
     with pytest.raises(ValueError, match=r"page b'ztf:A#0' of the changelog is not readable"):
         curves.restore([b"ztf:A#0"], [b"no page"])
+    assert len(curves) == 0
+    ((key, value),) = curves.add(batch(alert(seen(0)))).pages
+    curves.discard()
+    curves.restore([key], [value[:-1]])  # its head is right: it is found out at the first touch
+    with pytest.raises(ValueError, match=r"page b'ztf:A#0' of the changelog is not readable"):
+        curves.add(batch(alert(seen(1))))
+
+
+def test_commit_passes_the_note_on() -> None:
+    store = MemoryStore()
+    curves = Curves(INPUTS, store)
+    curves.add(batch(alert(seen(0))))
+    assert store.note == b""
+    curves.commit(b"17")
+    curves.add(batch(alert(seen(1))))
+    curves.commit()
+    assert store.note == b"17"
 
 
 def test_an_alert_needs_its_own_detection(curves: Curves) -> None:
