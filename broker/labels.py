@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import schemas
-from broker.avro import Table, Writer
+from broker.avro_table import Table
+from broker.avro_writer import Writer
 from broker.encoding import container_header, long
 from broker.records import CONTEXT, IMAGE, PRESENCE, REASONS, Labels
 from broker.taxonomy import NOT_CLASSIFIED, RESIDUAL
@@ -188,7 +189,7 @@ def _class_list(
 def _writer(
     classifier: str, params: str, conditional_on: str, weights_hash: str, grid_hash: str
 ) -> Writer:
-    defaults = np.zeros(1, ROW)[0]  # a number that equals its default is written as null
+    defaults = np.zeros(1, ROW)[0]  # an integer that equals its default is written as null
     defaults["is_positive"] = UNKNOWN_SIGN
     return Writer(
         schemas.find("nightjar.Label"),

@@ -51,6 +51,8 @@ BAD_POSITION = 16  #: centroid_flag
 
 #: Scalars that classifiers of transients need, by the surveys' own names and in their units.
 CONTEXT = (
+    "jdstarthist",
+    "firstDiaSourceMjdTai",
     "rb",
     "drb",
     "distnr",
@@ -60,7 +62,6 @@ CONTEXT = (
     "ssdistnr",
     "ndethist",
     "ncovhist",
-    "jdstarthist",
     "programid",
     "reliability",
     "extendedness",
@@ -68,10 +69,11 @@ CONTEXT = (
     "templateFlux",
     "templateFluxErr",
     "nDiaSources",
-    "firstDiaSourceMjdTai",
     "z_final",
     "mwebv",
 )
+#: Days need float64; the others are float32 or small integers in all surveys' packets.
+CONTEXT_ROW = np.dtype([(name, "f8") for name in CONTEXT[:2]] + [(n, "f4") for n in CONTEXT[2:]])
 
 #: One row of a light curve, 64 bytes. Fluxes in nJy (AB zero point 31.4), difference fluxes signed.
 #: A limit has flux NaN and flux_err a fifth of the 5-sigma limit. (exposure, exposure_part) name
@@ -79,8 +81,8 @@ CONTEXT = (
 POINT = np.dtype(
     [
         ("id", "i8"),
-        ("mjd_tai", "f8"),
         ("exposure", "i8"),
+        ("mjd_tai", "f8"),
         ("processed_mjd_tai", "f8"),
         ("flux_njy", "f4"),
         ("flux_err_njy", "f4"),
@@ -115,7 +117,7 @@ ALERT = np.dtype(
         ("", "V5"),
         ("object", "S32"),
         ("topic", "S128"),
-        ("context", [(name, "f8") for name in CONTEXT]),
+        ("context", CONTEXT_ROW),
     ]
 )
 

@@ -17,7 +17,8 @@ import numpy as np
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 from numpy.typing import NDArray
 
-from broker.avro import TRUNCATED, Reader, Rows, Table, Writer, explain
+from broker.avro import TRUNCATED, Reader, Rows, Table, explain
+from broker.avro_writer import Writer
 from broker.hashes import alert_hashes, partitions
 from broker.records import ALERT, BLOCK, IMAGE, POINT, PRESENCE, SPAN, SURVEYS, Detections, Images
 from schemas import FOLDER, find

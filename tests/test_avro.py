@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from broker import interpreter as ops
-from broker.avro import TRUNCATED, Reader, SchemaError, Table, Writer, explain
+from broker.avro import TRUNCATED, Reader, SchemaError, Table, explain
+from broker.avro_writer import Writer
 from broker.records import SPAN
 
 

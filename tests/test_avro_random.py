@@ -17,7 +17,8 @@ from fastavro.schema import load_schema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker.avro import Reader, Rows, Table, Writer, explain
+from broker.avro import Reader, Rows, Table, explain
+from broker.avro_writer import Writer
 from broker.interpreter import utf8
 from broker.records import SPAN
 

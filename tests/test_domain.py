@@ -70,5 +70,5 @@ def test_rules_survive_the_card() -> None:
 def test_unknown_surveys_and_scalars_are_refused() -> None:
     with pytest.raises(ValueError, match="'ztff': surveys are ztf, lsst, elasticc"):
         domain.read({"ztff": []})
-    with pytest.raises(ValueError, match="'distance'; alerts carry: rb"):
+    with pytest.raises(ValueError, match="'distance'; alerts carry: jdstarthist"):
         Rule("distance")

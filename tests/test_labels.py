@@ -15,11 +15,14 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 import schemas
+from broker.records import CONTEXT
 from workers import cli
 from workers.labels import Wanted, best, read_labels
 from workers.local_kafka import LocalKafka
 from workers.settings import Settings
 from workers.show import json_line, label_line
+
+NAN = float("nan")
 
 
 def label(alert: int, survey: str = "ztf", **classes: float) -> dict[str, Any]:
@@ -43,15 +46,15 @@ def label(alert: int, survey: str = "ztf", **classes: float) -> dict[str, Any]:
         "magnitude": 17.5,
         "magnitude_err": 0.1,
         "is_positive": True,
-        "total_magnitude": float("nan"),
-        "total_magnitude_err": None,
-        "reliability": None,
+        "total_magnitude": NAN,
+        "total_magnitude_err": NAN,
+        "reliability": NAN,
         "reason": "none" if named else "too_few_points",
         "conditional_on": "variable",
         "classes": [{"name": n, "probability": p} for n, p in classes.items()],
         "presences": [{"band": "r", "kind": "detection", "n": 31}],
         "first_detection_mjd_tai": 59000.0,
-        "context": {},
+        "context": dict.fromkeys(CONTEXT, NAN),
         "weights_hash": "",
         "grid_hash": "",
         "points_hash": 1,

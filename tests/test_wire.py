@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
@@ -38,6 +39,7 @@ from schemas import find
 
 WORDS = {"survey": SURVEYS, "band": BANDS, "kind": KINDS, "reason": REASONS}
 FLAGS = ("solar_system", "notice")
+NAN = math.nan
 
 
 def random_rows(dtype: np.dtype, n: int, seed: int) -> NDArray[np.void]:
@@ -110,13 +112,20 @@ def as_fastavro(name: str, row: np.void, **lists: Any) -> dict[str, Any]:
             datum[field] = value.decode()
         elif value.dtype.kind in "iuf":
             datum[field] = plain(value)
-    if name == "Point":
-        datum["id"] = datum["id"] or None
     return datum
 
 
 def plain(value: Any) -> Any:
-    return None if value.dtype.kind == "f" and np.isnan(value) else value.item()
+    return NAN if value.dtype.kind == "f" and np.isnan(value) else value.item()
+
+
+def with_one_nan(value: Any) -> Any:
+    """The same NaN wherever one stands, so that == finds it equal to itself."""
+    if isinstance(value, dict):
+        return {name: with_one_nan(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [with_one_nan(part) for part in value]
+    return NAN if isinstance(value, float) and math.isnan(value) else value
 
 
 @cache
@@ -130,7 +139,7 @@ def read_by_fastavro(name: str, value: bytes) -> Any:
     file = io.BytesIO(value[10:])
     datum = fastavro.schemaless_reader(file, schema)
     assert not file.read()
-    return datum
+    return with_one_nan(datum)
 
 
 def points_of(points: NDArray[np.void]) -> list[dict[str, Any]]:

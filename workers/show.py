@@ -30,7 +30,7 @@ def label_line(label: Mapping[str, Any]) -> str:
     return (
         f"{label['mjd_tai']:.5f}  {label['survey']} {label['object']}  {label['alertId']}  "
         f"{label['ra']:.5f} {label['dec']:+.5f}  {label['band']} "
-        f"{'--' if magnitude is None else f'{magnitude:.2f}'}  {points} points  "
+        f"{'--' if math.isnan(magnitude) else f'{magnitude:.2f}'}  {points} points  "
         f"{names if name is not None else 'not named: ' + label['reason']}"
     )
 

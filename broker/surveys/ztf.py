@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from broker.avro import Rows
 from broker.avro_table import Table
-from broker.records import ALERT, BAD_FLUX, CONTEXT, DETECTION, FORCED, LIMIT, SPAN, SURVEYS
+from broker.records import ALERT, BAD_FLUX, DETECTION, FORCED, LIMIT, SPAN, SURVEYS
 from broker.surveys.survey import (
     BAD_TIME,
     GOOD,
@@ -212,9 +212,10 @@ def _read(rows: Rows, public_only: bool) -> Alerts:
     top, history, forced = (rows.rows[t] for t in ("", "prv_candidates", "fp_hists"))
     alerts = np.ascontiguousarray(top["alert"])
     alerts["survey"] = SURVEYS.index("ztf")
-    context = alerts["context"].view(("f8", len(CONTEXT)))  # (alert, scalar)
-    context[context <= SENTINEL] = np.nan
-    near = alerts["context"]["ssdistnr"]
+    context = alerts["context"]
+    for name in _CONTEXT:
+        context[name][context[name] <= SENTINEL] = np.nan
+    near = context["ssdistnr"]
     alerts["solar_system"] = (near >= 0) & (near < SOLAR_SYSTEM_ARCSEC)
     points = np.zeros(len(top) + len(history) + len(forced), KERNEL_POINT)
     count = np.zeros(len(top), np.int64)
