@@ -29,6 +29,7 @@ Settings come from flags, then from environment variables (--kafka.bootstrap-ser
 NIGHTJAR_KAFKA_BOOTSTRAP_SERVERS), then from a TOML file: --config FILE, else nightjar.toml here.
 Exit codes: 0 done, 1 failed, 2 misused."""
 COMMANDS = {
+    "bench": "Measure each stage beside what it is compared with, in turns, on this machine.",
     "demo": "Show the whole route once: a simulated sky, Kafka, the workers, what came of it.",
     "up": "Run Kafka (ours unless one is given) and all workers, until Ctrl-C.",
     "work": "Run one worker: decode, curves, classify, or curves,classify together.",

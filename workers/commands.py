@@ -267,6 +267,54 @@ def train(
     print(f"{card.classifier} in {card.weights}")
 
 
+def bench(
+    stage: str | None = None,
+    *,
+    json: bool = False,
+    seed: int = 1,
+    rounds: int = 3,
+    alerts: int | None = None,
+    objects: int | None = None,
+    survey: Survey | None = None,
+    packets: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
+    plot: Path | None = None,
+    settings: Settings | None = None,
+) -> None:
+    """Measure each stage beside what it is compared with, in turns, on this machine.
+
+    Parameters
+    ----------
+    stage
+        One of decode, labels, consume, route; all of them (some minutes) if none is named.
+    json
+        One JSON object instead of the table.
+    seed
+        Another seed is another night.
+    rounds
+        Turns of each figure and its comparison.
+    alerts
+        How many alerts a stage with Kafka takes, instead of its own number.
+    objects
+        How many light curves the stage restart keeps.
+    survey
+        Only this survey's packets.
+    packets
+        Packet files to measure with instead of a simulated night.
+    plot
+        A CSV file for the cost of an alert against the length of its light curve.
+    """
+    tune_malloc()
+    set_kernel_cache()
+    from workers.bench.bench import Bench
+    from workers.bench.run import run
+
+    def say(words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
+
+    given = _given(settings)
+    run(Bench(given, seed, rounds, alerts, objects, survey, packets, plot, say), stage, json)
+
+
 def _given(settings: Settings | None) -> Settings:
     """The settings, and the log set up as they say."""
     from workers import log

@@ -1,0 +1,32 @@
+"""What the system says of a process: CPU time and memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time that all threads of a process have used, ended ones too, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def rss_mb(pid: int) -> float:
+    """Memory that a process holds now."""
+    return _status_kb(pid, "VmRSS") / 1000
+
+
+def peak_rss_mb(pid: int) -> float:
+    """The most memory that a process ever held."""
+    return _status_kb(pid, "VmHWM") / 1000
+
+
+def _status_kb(pid: int, name: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    msg = f"process {pid} has no {name}: it has ended"
+    raise ProcessLookupError(msg)

@@ -1,0 +1,69 @@
+"""The stages by name, run one after the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from difflib import get_close_matches
+from importlib import import_module
+
+from workers.bench.bench import Bench
+from workers.bench.figures import Figure, table
+from workers.errors import Misused
+
+#: Stage -> what its figures are of. Each is the module of that name, with one function `measure`.
+STAGES = {
+    "decode": "survey packets to columns, one thread",
+    "labels": "labels to bytes, one thread",
+    "consume": "consume and decode, one process",
+    "route": "the whole path, Kafka and all workers",
+}
+
+
+def run(bench: Bench, stage: str | None, as_json: bool) -> None:
+    """Measure one stage or all of them, and print the figures as they come (JSON: at the end).
+
+    Raises
+    ------
+    Misused
+        There is no such stage.
+    """
+    if stage is not None and stage not in STAGES:
+        close = get_close_matches(stage, STAGES, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(STAGES)}"
+        msg = f"no stage {stage!r}; {hint}"
+        raise Misused(msg)
+    found: dict[str, list[Figure]] = {}
+    with bench:
+        for name in [stage] if stage else STAGES:
+            began = time.monotonic()
+            rows = import_module(f"workers.bench.{name}").measure(bench)
+            found[name] = rows
+            if not as_json:
+                print(f"{name}: {STAGES[name]} ({time.monotonic() - began:.0f} s)")
+                print(table(rows), flush=True)
+    if as_json:
+        figures = [{"stage": name, **row.to_dict()} for name in found for row in found[name]]
+        print(json.dumps({"machine": machine(), "seed": bench.seed, "figures": figures}, indent=1))
+
+
+def machine() -> dict[str, object]:
+    """Where the figures come from."""
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": _processor(),
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "argv": sys.argv[1:],
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.split(":")[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.machine()

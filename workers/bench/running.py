@@ -1,0 +1,205 @@
+"""Workers at work on a namespace of their own, watched from outside: ledger, CPU, memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from workers import topics
+from workers.bench.processes import cpu_s, peak_rss_mb
+from workers.crew import SPANS, Crew
+from workers.errors import Failed
+from workers.follow import Follower, Totals
+
+if TYPE_CHECKING:
+    from workers.bench.bench import Bench
+
+_PATIENCE_S = 90.0
+
+
+@dataclass
+class Rows(Totals):
+    """The ledger's sums, and each span's transactions: (committed_ms, records taken)."""
+
+    commits: dict[str, list[tuple[int, int]]] = field(
+        default_factory=lambda: {span: [] for span in SPANS}
+    )
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        Totals.add(self, row)
+        taken = sum(part["end"] - part["start"] for part in row["inputs"])
+        self.commits[row["span"]].append((row["committed_ms"], taken))
+
+    def rate(self, span: str, skip: int = 0) -> float:
+        """Records/s of a span between its first commit and its last, without its first `skip`."""
+        past, start, taken = 0, None, 0
+        for committed_ms, n in self.commits[span]:
+            past += n
+            if start is None:
+                start = committed_ms if past > skip else None
+            else:
+                taken += n
+        end = self.commits[span][-1][0]
+        if start is None or end <= start:
+            return float("nan")
+        return taken / (end - start) * 1000
+
+
+@dataclass
+class Cost:
+    """CPU of one process while it took `records`."""
+
+    seconds: float
+    records: int
+
+    @property
+    def us(self) -> float:
+        return self.seconds / max(self.records, 1) * 1e6
+
+
+@dataclass
+class Route:
+    """Worker processes as `up` starts them, one for each span, with state in the bench's folder."""
+
+    bench: Bench
+    name: str
+    source: str | None = None
+    model: str | None = None
+    crews: list[Crew] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        from models import cards
+
+        bench = self.bench
+        settings = bench.settings.using(bench.kafka.bootstrap).within(bench.folder / "state")
+        if self.source is not None:
+            settings = settings.reading(self.source)
+        if self.model is not None:
+            settings = replace(settings, classify=replace(settings.classify, model=self.model))
+        self.settings = replace(
+            settings, namespace=self.name, log=replace(settings.log, format="json", level="info")
+        )
+        card = cards.find(self.settings.classify.model)
+        self.namespace = topics.Namespace(self.name, card.name)
+        topics.ensure(bench.client, self.namespace, settings.partitions, 1, lambda: False)
+        self.follower = Follower(bench.client, self.topic("ledger"))
+        self.totals = self.follower.totals = Rows()
+
+    def topic(self, kind: str) -> str:
+        return self.namespace.topic(kind)
+
+    def start(self, *spans: str) -> None:
+        """Start one worker for each span."""
+        crew = Crew(spans, self.settings.environment(), logs=self.bench.folder / "logs" / self.name)
+        crew.start()
+        self.crews.append(crew)
+
+    def pids(self) -> dict[str, int]:
+        """Process of each span, and Kafka's."""
+        workers = {w.name: w.process.pid for crew in self.crews for w in crew.workers}
+        return workers | {"kafka": self.bench.kafka_pid}
+
+    def said(self, span: str, event: str) -> bool:
+        """Whether a worker's log holds an event."""
+        log = self.bench.folder / "logs" / self.name / f"{span}.log"
+        return log.exists() and f'"event": "{event}"' in log.read_text()
+
+    def wait_ready(self, *spans: str) -> None:
+        """Until each has its share of the partitions, and so all that it needs is loaded."""
+        self._wait(lambda: all(self.said(span, "share") for span in spans), "be ready")
+
+    def wait(
+        self, done: Callable[[Rows], bool], each: Callable[[Rows], object] = lambda totals: None
+    ) -> None:
+        """Follow the ledger until it is `done`; `each` sees it on the way, some 20 times a second.
+
+        Raises
+        ------
+        Failed
+            A worker died, or there was no headway.
+        """
+
+        def arrived() -> bool:
+            self.follower.read(0.05)
+            each(self.totals)
+            return done(self.totals)
+
+        self._wait(arrived, "come to the end", lambda: sum(self.totals.consumed.values()))
+
+    def follow(self, done: Callable[[Rows], bool]) -> dict[str, Cost]:
+        """Follow the ledger to the end; what each process cost from its own first commit on.
+
+        What a worker does before (imports, kernels, joining its group) is its start, not its work;
+        Kafka's share counts from the first commit of all.
+        """
+        begun: dict[str, tuple[float, int]] = {}
+
+        def look(totals: Rows) -> None:
+            for span, pid in self.pids().items():
+                taken = totals.consumed[span] if span in SPANS else _first(totals)
+                if span not in begun and taken:
+                    begun[span] = cpu_s(pid), taken
+
+        self.wait(done, look)
+        costs = {}
+        for span, pid in self.pids().items():
+            if span in begun:
+                seconds, taken = begun[span]
+                end = self.totals.consumed[span] if span in SPANS else _first(self.totals)
+                costs[span] = Cost(cpu_s(pid) - seconds, end - taken)
+        return costs
+
+    def peaks_mb(self) -> dict[str, float]:
+        return {name: peak_rss_mb(pid) for name, pid in self.pids().items()}
+
+    def stop(self) -> None:
+        for crew in self.crews:
+            crew.stop()
+        self.crews.clear()
+
+    def _wait(
+        self,
+        arrived: Callable[[], bool],
+        what: str,
+        headway: Callable[[], object] = lambda: None,
+    ) -> None:
+        at, since = headway(), time.monotonic()
+        while not arrived():
+            for crew in self.crews:
+                for worker in crew.workers:
+                    if worker.process.poll() is not None:
+                        msg = f"the {worker.name} worker died; {self._last_words(worker.name)}"
+                        raise Failed(msg)
+            if headway() != at:
+                at, since = headway(), time.monotonic()
+            elif time.monotonic() - since > _PATIENCE_S:
+                words = "\n".join(self._last_words(w.name) for c in self.crews for w in c.workers)
+                msg = f"the workers did not {what} in {_PATIENCE_S:.0f} s\n{words}"
+                raise Failed(msg)
+            time.sleep(0.01)
+
+    def _last_words(self, span: str) -> str:
+        log = self.bench.folder / "logs" / self.name / f"{span}.log"
+        return "\n".join(log.read_text().splitlines()[-3:]) if log.exists() else ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        self.follower.close()
+        known = topics.listed(self.bench.client, lambda: False)
+        self.bench.forget(*(name for name in known if name.startswith(f"{self.name}.")))
+
+
+def _first(totals: Rows) -> int:
+    """Records taken by the first span that takes any."""
+    return next((totals.consumed[span] for span in SPANS if totals.consumed[span]), 0)
