@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import fastavro
+import numpy as np
 
 from broker import encoder as ops
 from broker.avro_read import int_range, prefixes
@@ -15,14 +16,16 @@ from broker.avro_types import SchemaError, Type
 
 VARINT = 10  #: bytes that a number takes at most
 MAX_BRANCHES = 64  #: of a union, so that a tag is one byte
+BESIDE = "+"  #: a second table of top records, row for row beside the first
 _NOTHING = object()
 
 
 class WriteProgram:
-    """Emits the instructions that write a type; joins constants that follow each other.
+    """Emits the instructions that write a type; joins constants that follow each other, and
+    columns of fixed size that do so both in Avro and in the row.
 
     `most` are the bytes that a row of each table takes at most, beside its spans' bytes; `spans`
-    each table's SPAN columns.
+    each table's SPAN columns. `names` begin with "" and BESIDE.
     """
 
     def __init__(
@@ -30,15 +33,16 @@ class WriteProgram:
     ) -> None:
         self.code: list[int] = []
         self.constants = bytearray()
-        self.last = -1  # the CONSTANT that a next one may be joined to
-        self.loops = {path: t for t, path in enumerate(names) if path}
+        self.last = -1  # the CONSTANT or COPY that a next one may be joined to
+        self.loops = {path: t for t, path in enumerate(names) if t > 1}
         self.names, self.tables = names, tables
         self.most = [0] * len(tables)
         self.spans: list[list[str]] = [[] for _ in tables]
-        self.columns: dict[str, str] = {}  # full path -> column
+        self.columns: dict[str, tuple[int, str]] = {}  # full path -> table and column
         self.fixed = dict(constants)
-        for path, table in zip(names, tables, strict=True):
-            self.columns.update({_join(path, inner): name for name, inner in table.fields.items()})
+        for t, (path, table) in enumerate(zip(names, tables, strict=True)):
+            above = path if t > 1 else ""
+            self.columns |= {_join(above, p): (t, name) for name, p in table.fields.items()}
         if sum(len(t.fields) for t in tables) > len(self.columns):
             msg = "two columns have one path"
             raise SchemaError(msg)
@@ -48,7 +52,7 @@ class WriteProgram:
 
     def whole(self, kind: Type) -> None:
         self.value(kind, 0, "")
-        self.code.append(ops.END)
+        self.emit(ops.END)
         if self.unseen:
             msg = f"the schema has no {', '.join(sorted(self.unseen))}"
             raise SchemaError(msg)
@@ -77,11 +81,10 @@ class WriteProgram:
     def bytes(self, t: int, encoded: bytes) -> None:
         """Bytes that every row of table `t` has here."""
         self.most[t] += len(encoded)
-        if self.last >= 0:
+        if self.last >= 0 and self.code[self.last] == ops.CONSTANT:
             self.code[self.last + 2] += len(encoded)
         else:
-            self.last = len(self.code)
-            self.code += [ops.CONSTANT, len(self.constants), len(encoded)]
+            self.last = self.emit(ops.CONSTANT, len(self.constants), len(encoded))
         self.constants += encoded
 
     def constant(self, kind: Type, t: int, value: Any, path: str) -> None:
@@ -105,52 +108,88 @@ class WriteProgram:
 
     def loop(self, item: Type, path: str) -> None:
         t = self.loops[path]
-        at = len(self.code)
-        self.code += [ops.LOOP, t, 0]
-        self.last = -1
+        at = self.emit(ops.LOOP, t, 0)
         self.value(item, t, path)
-        self.code += [ops.NEXT]
-        self.last = -1
+        self.emit(ops.NEXT)
         self.code[at + 2] = len(self.code)
         self.most[0] += VARINT
         self.bytes(0, b"\0")  # the block of no items that ends an array
 
     def column(self, kind: Type, t: int, path: str) -> None:
-        name = self.columns[path]
-        offset, dtype = self.tables[t].column(name)
-        null, tag = -1, 0
+        owner, name = self.columns[path]
+        offset, dtype = self.tables[owner].column(name)
+        branches, option = [kind], -1
         if kind.kind == "union":
-            kinds = [k.kind for k in kind.parts][:MAX_BRANCHES]
-            fits = [i for i, k in enumerate(kinds) if k in _FITS[dtype.kind]]
-            tag = 2 * fits[0] if fits else 0
-            null = 2 * kinds.index("null") if "null" in kinds else -1
-            if null < 0:
-                self.bytes(t, bytes([tag]))
-            words = kinds
-            kind = kind.parts[tag // 2]
-        else:
-            words = [kind.kind]
-        if kind.kind not in _FITS[dtype.kind]:
-            msg = f"{path!r} is {' or '.join(words)} in the schema, the column {name!r} is {dtype}"
+            branches = list(kind.parts[:MAX_BRANCHES])
+        fits = [i for i, k in enumerate(branches) if k.kind in _FITS[dtype.kind]]
+        if not fits:
+            words = " or ".join(k.kind for k in branches)
+            msg = f"{path!r} is {words} in the schema, the column {name!r} is {dtype}"
             raise SchemaError(msg)
+        if kind.kind == "union":
+            nulls = [2 * i for i, k in enumerate(branches) if k.kind == "null"]
+            kind = branches[fits[0]]
+            if nulls:
+                tags = nulls[0], 2 * fits[0]
+                option = self.emit(ops.OPTION, owner, offset, *_test(dtype), *tags, 0)
+                self.most[t] += 1
+            else:
+                self.bytes(t, bytes([2 * fits[0]]))
+        self.most[t] += VARINT + (dtype.itemsize if dtype.kind == "S" else 0)
+        self.present(kind, owner, name, offset, dtype)
+        if option >= 0:
+            self.code[option + 7] = len(self.code)
+            self.last = -1
+
+    def present(self, kind: Type, t: int, name: str, offset: int, dtype: np.dtype[Any]) -> None:
+        """A column's value that is there."""
         size, is_text = dtype.itemsize, int(kind.kind == "string")
         if dtype.kind == "S":
-            op, extra, most = ops.TEXT, (size, 0, is_text), VARINT + size
+            self.emit(ops.TEXT, t, offset, size, is_text)
         elif dtype.kind == "V":
-            op, extra, most = ops.SPAN, (0, 0, is_text), VARINT
             self.spans[t].append(name)
+            if kind.kind in _ENCODED:
+                self.emit(ops.ENCODED, t, offset)
+            else:
+                self.emit(ops.SPAN, t, offset, is_text)
+        elif dtype.kind == "f" and size == kind.size:
+            self.copy(t, offset, size)
         elif dtype.kind == "f":
-            op, extra, most = ops.REAL, (size, kind.size or 0, 0), 8
+            self.emit(ops.REAL, t, offset, size, kind.size or 0)
         else:
-            form = ops.FORMS.index(dtype.str[1:])
-            op, extra, most = ops.INT, (form, *int_range(kind)), VARINT
+            form, (low, high) = dtype.str[1:], int_range(kind)
             if kind.kind == "boolean":
-                op, extra, most = ops.BOOL, (form, 0, 0), 1
-        self.code += [op, t, offset, null, tag, *extra]
-        self.most[t] += 1 + most
+                self.emit(ops.BOOL, t, offset, ops.FORMS.index(form))
+            elif (kind.kind, form) == ("long", "i8"):
+                self.emit(ops.LONG, t, offset)
+            elif form == "u1" and low == 0:
+                self.emit(ops.WORD, t, offset, high + 1)
+            else:
+                self.emit(ops.INT, t, offset, ops.FORMS.index(form), low, high)
+
+    def copy(self, t: int, offset: int, size: int) -> None:
+        """Bytes that stand in Avro as they do in the row; joined to those right before them."""
+        code = self.code[self.last :]
+        if self.last >= 0 and code[:2] == [ops.COPY, t] and code[2] + code[3] == offset:
+            self.code[self.last + 3] += size
+        else:
+            self.last = self.emit(ops.COPY, t, offset, size)
+
+    def emit(self, *words: int) -> int:
+        at = len(self.code)
+        self.code += words
         self.last = -1
+        return at
 
 
+def _test(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """How a column of this dtype tells null: test and size or form of OPTION."""
+    if dtype.kind in "iu":
+        return ops.INT, ops.FORMS.index(dtype.str[1:])
+    return {"f": ops.REAL, "S": ops.TEXT, "V": ops.SPAN}[dtype.kind], dtype.itemsize
+
+
+_ENCODED = ("array", "map", "record")
 _INTS = ("int", "long", "enum", "boolean")
 #: Kind of dtype -> Avro types that it may be written as.
 _FITS = {
@@ -158,7 +197,7 @@ _FITS = {
     "i": _INTS,
     "u": _INTS,
     "S": ("string", "bytes"),
-    "V": ("string", "bytes"),
+    "V": ("string", "bytes", *_ENCODED),
 }
 
 

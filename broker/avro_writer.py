@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +14,7 @@ from broker import interpreter as ops
 from broker.avro import NO_COLUMNS, explain
 from broker.avro_table import Table
 from broker.avro_types import parse
-from broker.avro_write import WriteProgram
+from broker.avro_write import BESIDE, WriteProgram
 
 NO_BYTES = np.empty(0, np.uint8)
 
@@ -34,8 +33,14 @@ class Writer:
         As JSON gives it, already parsed.
     tables
         As for `Reader`.
+        A table called BESIDE has a row for each value, as "" does, with columns that "" lacks. A
+        SPAN column for an array, a map or a record holds its Avro bytes.
     constants
         Path in the Avro record -> the value that each record gets there.
+    before, behind
+        Bytes that stand before and behind each value.
+    sized
+        Whether the value's length (an Avro long) stands right before it, as in a container.
 
     Raises
     ------
@@ -49,26 +54,30 @@ class Writer:
         schema: Any,
         tables: Mapping[str, Table],
         constants: Mapping[str, Any] = MappingProxyType({}),
+        before: bytes = b"",
+        behind: bytes = b"",
+        sized: bool = False,
     ) -> None:
-        self._names = ("", *(path for path in tables if path))
+        self._names = ("", BESIDE, *(path for path in tables if path not in ("", BESIDE)))
         self._tables = tuple(tables.get(path, NO_COLUMNS) for path in self._names)
         self._default_rows = [t.default_row() for t in self._tables]
-        self._defaults = [r.ctypes.data for r in self._default_rows]
         program = WriteProgram(self._names, self._tables, constants)
         program.whole(parse(schema))
         self._code = np.array(program.code, np.int64)
-        self._constants = np.frombuffer(bytes(program.constants) + b"\0", np.uint8)
-        self._constants_at = self._constants.ctypes.data
         self._most, self._spans = program.most, program.spans
+        self._kept = [np.frombuffer(b + b"\0", "u1") for b in (program.constants, before, behind)]
+        self._constants, start, end = (b.ctypes.data for b in self._kept)
+        self._frame = (start, len(before), end, len(behind), int(sized))
+        self._blank = np.zeros((len(self._names), 3), np.int64)  # tables of no rows
+        self._blank[:, ops.DEFAULT] = [row.ctypes.data for row in self._default_rows]
 
     def write(
         self,
         rows: Mapping[str, NDArray[np.void]],
         first: Mapping[str, NDArray[np.int64]],
         heap: NDArray[np.uint8] = NO_BYTES,
-        prefix: bytes = b"",
     ) -> list[bytes]:
-        """One value per row of the top table, each with `prefix` before it.
+        """One value per row of the top table.
 
         Shapes as in `Rows`: rows first[path][i]:first[path][i + 1] of a table belong to value i.
 
@@ -78,57 +87,58 @@ class Writer:
             A number that its Avro type cannot hold, a string that is not UTF-8 (the message names
             the row), a span outside the heap, a `first` that is not one.
         """
-        own = [np.ascontiguousarray(rows[p]) if p or p in rows else None for p in self._names]
-        n = len(first[self._names[1]]) - 1 if own[0] is None else len(own[0])
+        own = [np.ascontiguousarray(rows[p]) if p in rows else None for p in self._names]
+        n = len(first[self._names[2]]) - 1 if own[0] is None else len(own[0])
         edges = np.zeros((len(own), n + 1), np.int64)
-        tables = np.zeros((len(own), 3), np.int64)
-        size = n * (len(prefix) + self._most[0])
+        tables = self._blank.copy()
+        room = encoder.SIZE_ROOM + self._most[0] + encoder.SLACK
         for t, (path, table) in enumerate(zip(self._names, own, strict=True)):
-            tables[t, ops.DEFAULT] = self._defaults[t]
             if table is None:
                 continue
             if table.dtype != self._tables[t].dtype:
                 msg = f"the rows of {path!r} are {table.dtype}, not {self._tables[t].dtype}"
                 raise TypeError(msg)
             tables[t, : ops.DEFAULT] = table.ctypes.data, table.itemsize
-            size += _span_bytes(table, self._spans[t], len(heap))
-            if path:
+            most = 1
+            if t > 1:
                 edges[t] = _checked(first[path], n, len(table), path)
-                size += int(edges[t, -1] - edges[t, 0]) * self._most[t]
-        out = np.empty(size, np.uint8)
-        ends = np.zeros(n + 1, np.int64)
-        heap, head = np.ascontiguousarray(heap), np.frombuffer(prefix, np.uint8)
-        error = encoder.write_batch(
+                most = int(np.diff(edges[t]).max(initial=0))
+                room += most * self._most[t]
+            elif len(table) != n:
+                msg = f"{len(table)} rows beside {n}"
+                raise ValueError(msg)
+            room += most * _longest(table, self._spans[t], len(heap))
+        out = np.empty(room, np.uint8)
+        heap = np.ascontiguousarray(heap)
+        values: list[Any] = [None] * n
+        written, error = encoder.write_batch(
             self._code,
-            self._constants_at,
+            self._constants,
             tables,
             edges,
-            heap.ctypes.data,
-            head.ctypes.data,
-            len(head),
+            (heap.ctypes.data, len(heap)),
+            self._frame,
             out.ctypes.data,
-            ends,
+            id(values),
+            n,
         )
-        if error < 0:
-            at = int(np.flatnonzero(np.diff(ends) < 0)[0]) if n else 0
-            msg = f"value {at} cannot be written: {explain(error)}"
+        if error == encoder.OUTSIDE:
+            msg = f"a span of value {written} lies outside the heap"
             raise ValueError(msg)
-        raw = out[: ends[-1]].tobytes()
-        return [raw[a:b] for a, b in pairwise(ends.tolist())]
+        if error < 0:
+            msg = f"value {written} cannot be written: {explain(error)}"
+            raise ValueError(msg)
+        return values
 
 
-def _span_bytes(rows: NDArray[np.void], fields: Sequence[str], heap: int) -> int:
-    """Bytes of the heap that the rows' spans cover together."""
+def _longest(rows: NDArray[np.void], fields: Sequence[str], heap: int) -> int:
+    """Bytes that the spans of one row take at most, if all lie inside the heap."""
     total = 0
     for field in fields:
         span: Any = rows
         for part in field.split("."):
             span = span[part]
-        start, length = span["start"], span["length"]
-        if ((start < 0) | (start > heap) | (length < 0) | (length > heap - start)).any():
-            msg = f"a span in {field!r} lies outside the heap"
-            raise ValueError(msg)
-        total += int(length.sum())
+        total += min(int(span["length"].max(initial=0)), heap)
     return total
 
 

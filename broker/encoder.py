@@ -1,12 +1,17 @@
 """The one kernel that writes Avro of any schema: the inverse of broker.interpreter.
 
-There is room for what it writes: `Writer` has added up the most bytes that each row can take.
+A value is written to one place that stays in the nearest cache, then copied to a bytes object of
+its size. There is room for what it writes: `Writer` has added up the most bytes that each row can
+take.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from broker.interpreter import AT, DEFAULT, NOT_UTF8, OUT_OF_RANGE, SIZE, utf8
@@ -23,39 +28,75 @@ from broker.memory import (
     load_u4,
     store_f4,
     store_f8,
+    store_i8,
     store_u1,
     word,
 )
+from broker.objects import put_bytes
 
 I8 = NDArray[np.int64]
+Heap = tuple[int, int]  # address, length
 
-# Instructions with their operands.
+# Instructions with their operands. Those that read a column begin with its table and its offset in
+# the table's row.
 END = 0
 CONSTANT = 1  # start, length in the constants
 LOOP = 2  # table, target behind the loop; then the item's instructions, then NEXT
 NEXT = 3
-# Writes have 8 words: instruction, table, offset in its row, null's tag byte or -1, the value's
-# tag byte, and three more.
-REAL = 4  # bytes of the column, bytes in Avro
-INT = 5  # form of the column (below), least, greatest
-BOOL = 6  # form of the column
-TEXT = 7  # bytes of the column, unused, 1 if it must be UTF-8
-SPAN = 8  # unused, unused, 1 if it must be UTF-8
-WRITE_WORDS = 8
+OPTION = 4  # table, offset, test (REAL, TEXT, SPAN or INT), its size or form, tag of null, the
+#             value's tag, target behind the value that follows
+COPY = 5  # table, offset, bytes: neighbours of fixed size, in Avro as in the row
+LONG = 6  # table, offset: an i8 that is an Avro long
+WORD = 7  # table, offset, length: an enum's u1
+INT = 8  # table, offset, form of the column (below), least, greatest
+BOOL = 9  # table, offset, form
+REAL = 10  # table, offset, bytes of the column, bytes in Avro
+TEXT = 11  # table, offset, bytes of the column, 1 if it must be UTF-8
+SPAN = 12  # table, offset, 1 if it must be UTF-8
+ENCODED = 13  # table, offset: a span of bytes that are Avro already
 #: Forms of integer columns; u8 is read as i8: beyond int64 it is negative, so out of range.
 FORMS = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
+SIZE_ROOM = 16  #: bytes before a value in which its length is made
+SLACK = 8  #: bytes that a number may write behind its end
+
+_GROUPS = np.uint64(0x8080808080808080)
+OUTSIDE, NO_MEMORY = -100, -101  #: errors beside those of broker.interpreter
+
+
+@intrinsic
+def _leading_zeros(typing: Any, value: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        false = context.get_constant(types.boolean, 0)
+        return builder.ctlz(args[0], false)
+
+    return types.int64(types.uint64), build
 
 
 @njit(cache=True, nogil=True)
 def put_varint(to: int, value: int) -> int:
-    """Write a zigzag number; the address behind it."""
+    """Write a zigzag number; the address behind it. Up to SLACK bytes behind are overwritten."""
     bits = np.uint64((value << 1) ^ (value >> 63))
-    while bits > np.uint64(127):
-        store_u1(to, np.uint8((bits & np.uint64(127)) | np.uint64(128)))
-        bits >>= np.uint64(7)
-        to += 1
-    store_u1(to, np.uint8(bits))
-    return to + 1
+    if bits < np.uint64(128):
+        store_u1(to, np.uint8(bits))
+        return to + 1
+    # Its lowest 8 groups of 7 bits at once, spread over 8 bytes: 28 + 28, then 14s, then 7s.
+    x = bits & np.uint64(0x00FFFFFFFFFFFFFF)
+    x = (x & np.uint64(0x0FFFFFFF)) | ((x & np.uint64(0x00FFFFFFF0000000)) << np.uint64(4))
+    x = (x & np.uint64(0x00003FFF00003FFF)) | ((x & np.uint64(0x0FFFC0000FFFC000)) << np.uint64(2))
+    x = (x & np.uint64(0x007F007F007F007F)) | ((x & np.uint64(0x3F803F803F803F80)) << np.uint64(1))
+    length: int = ((63 - _leading_zeros(bits)) * 9 + 73) >> 6  # bits / 7, rounded up
+    if length <= 8:
+        more = _GROUPS & ((np.uint64(1) << np.uint64(8 * (length - 1))) - np.uint64(1))
+        store_i8(to, np.int64(x | more))
+        return to + length
+    store_i8(to, np.int64(x | _GROUPS))
+    top = bits >> np.uint64(56)
+    if length == 9:
+        store_u1(to + 8, np.uint8(top))
+    else:
+        store_u1(to + 8, np.uint8(top | np.uint64(128)))
+        store_u1(to + 9, np.uint8(1))
+    return to + length
 
 
 @njit(cache=True, nogil=True)
@@ -81,9 +122,21 @@ def load_int(at: int, form: int) -> int:
 @njit(cache=True, nogil=True)
 def text_length(at: int, size: int) -> int:
     """Length of an S column's string: up to its trailing NULs."""
+    while size >= 8 and load_i8(at + size - 8) == 0:
+        size -= 8
     while size > 0 and load_u1(at + size - 1) == 0:
         size -= 1
     return size
+
+
+@njit(cache=True, nogil=True)
+def is_text(at: int, length: int) -> bool:
+    """Whether the bytes are UTF-8; ASCII is known eight at a time."""
+    stop = at + length
+    while stop - at >= 8 and load_i8(at) & 0x7F7F7F7F7F7F7F7F == load_i8(at):
+        at += 8
+    text: bool = utf8(at, stop)
+    return text
 
 
 @njit(cache=True, nogil=True)
@@ -95,15 +148,15 @@ def same(a: int, b: int, size: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def is_null(op: int, size: int, at: int, default: int) -> bool:
+def is_null(test: int, size: int, at: int, default: int) -> bool:
     """Whether a column holds what stands for null: NaN, an empty span, or the default."""
     null: bool
-    if op == REAL:
+    if test == REAL:
         value = np.float64(load_f4(at)) if size == 4 else load_f8(at)
         null = np.isnan(value)
-    elif op == TEXT:
+    elif test == TEXT:
         null = same(at, default, size)
-    elif op == SPAN:
+    elif test == SPAN:
         null = load_i8(at + 8) == 0
     else:
         null = load_int(at, size) == load_int(default, size)  # `size` is the form
@@ -111,8 +164,16 @@ def is_null(op: int, size: int, at: int, default: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
+def inside(span: int, heap: int) -> bool:
+    """Whether the span at an address lies inside a heap of so many bytes."""
+    start, length = load_i8(span), load_i8(span + 8)
+    found: bool = start >= 0 and length >= 0 and start <= heap - length
+    return found
+
+
+@njit(cache=True, nogil=True)
 def write(
-    code: I8, constants: int, tables: I8, edges: I8, i: int, heap: int, to: int, rows: I8
+    code: I8, constants: int, tables: I8, edges: I8, i: int, heap: Heap, to: int, rows: I8
 ) -> int:
     """Write value `i` at address `to`; the address behind it or an error code.
 
@@ -120,49 +181,77 @@ def write(
     """
     pc = 0
     loop = 0  # index of the innermost loop; tables do not nest
-    rows[0, 0] = tables[0, AT] + i * tables[0, SIZE]
     while True:
         op = word(code, pc)
-        if op >= REAL:
+        if op >= OPTION:
             table = word(code, pc + 1)
-            at = rows[table, 0] + word(code, pc + 2)
-            size = word(code, pc + 5)
-            null = word(code, pc + 3)
-            if null >= 0:
-                if is_null(op, size, at, tables[table, DEFAULT] + word(code, pc + 2)):
-                    store_u1(to, np.uint8(null))
-                    to += 1
-                    pc += WRITE_WORDS
-                    continue
-                store_u1(to, np.uint8(word(code, pc + 4)))
+            at = word(rows, 2 * table) + word(code, pc + 2)
+            if op == COPY:
+                size = word(code, pc + 3)
+                copy(to, at, size)
+                to += size
+                pc += 4
+            elif op == LONG:
+                to = put_varint(to, load_i8(at))
+                pc += 3
+            elif op == WORD:
+                value = load_u1(at)
+                if value >= word(code, pc + 3):
+                    return OUT_OF_RANGE
+                to = put_varint(to, value)
+                pc += 4
+            elif op == INT:
+                value = load_int(at, word(code, pc + 3))
+                if value < word(code, pc + 4) or value > word(code, pc + 5):
+                    return OUT_OF_RANGE
+                to = put_varint(to, value)
+                pc += 6
+            elif op == BOOL:
+                store_u1(to, np.uint8(load_int(at, word(code, pc + 3)) != 0))
                 to += 1
-            if op == REAL:
-                real = np.float64(load_f4(at)) if size == 4 else load_f8(at)
-                if word(code, pc + 6) == 4:
+                pc += 4
+            elif op == REAL:
+                real = np.float64(load_f4(at)) if word(code, pc + 3) == 4 else load_f8(at)
+                if word(code, pc + 4) == 4:
                     store_f4(to, np.float32(real))
                 else:
                     store_f8(to, real)
-                to += word(code, pc + 6)
-            elif op == INT:
-                value = load_int(at, size)
-                if value < word(code, pc + 6) or value > word(code, pc + 7):
-                    return OUT_OF_RANGE
-                to = put_varint(to, value)
-            elif op == BOOL:
-                store_u1(to, np.uint8(load_int(at, size) != 0))
-                to += 1
-            else:
-                if op == TEXT:
-                    length = text_length(at, size)
-                else:
-                    length = load_i8(at + 8)
-                    at = heap + load_i8(at)
-                if word(code, pc + 7) == 1 and not utf8(at, at + length):
+                to += word(code, pc + 4)
+                pc += 5
+            elif op == TEXT:
+                length = text_length(at, word(code, pc + 3))
+                if word(code, pc + 4) == 1 and not is_text(at, length):
                     return NOT_UTF8
                 to = put_varint(to, length)
                 copy(to, at, length)
                 to += length
-            pc += WRITE_WORDS
+                pc += 5
+            elif op == SPAN:
+                length = load_i8(at + 8)
+                if not inside(at, heap[1]):
+                    return OUTSIDE
+                at = heap[0] + load_i8(at)
+                if word(code, pc + 3) == 1 and not is_text(at, length):
+                    return NOT_UTF8
+                to = put_varint(to, length)
+                copy(to, at, length)
+                to += length
+                pc += 4
+            elif op == ENCODED:
+                if not inside(at, heap[1]):
+                    return OUTSIDE
+                copy(to, heap[0] + load_i8(at), load_i8(at + 8))
+                to += load_i8(at + 8)
+                pc += 3
+            else:  # OPTION
+                default = tables[table, DEFAULT] + word(code, pc + 2)
+                if is_null(word(code, pc + 3), word(code, pc + 4), at, default):
+                    store_u1(to, np.uint8(word(code, pc + 5)))
+                    pc = word(code, pc + 7)
+                else:
+                    store_u1(to, np.uint8(word(code, pc + 6)))
+                    pc += 8
+                to += 1
         elif op == CONSTANT:
             copy(to, constants + word(code, pc + 1), word(code, pc + 2))
             to += word(code, pc + 2)
@@ -172,8 +261,8 @@ def write(
             table = word(code, pc + 1)
             size = tables[table, SIZE]
             count = edges[table, i + 1] - edges[table, i]
-            rows[table, 0] = tables[table, AT] + edges[table, i] * size
-            rows[table, 1] = rows[table, 0] + count * size
+            rows[2 * table] = tables[table, AT] + edges[table, i] * size
+            rows[2 * table + 1] = rows[2 * table] + count * size
             if count == 0:
                 pc = word(code, pc + 2)
             else:
@@ -181,36 +270,48 @@ def write(
                 pc += 3
         elif op == NEXT:
             table = word(code, loop + 1)
-            rows[table, 0] += tables[table, SIZE]
-            pc = loop + 3 if rows[table, 0] < rows[table, 1] else pc + 1
+            rows[2 * table] += tables[table, SIZE]
+            pc = loop + 3 if rows[2 * table] < rows[2 * table + 1] else pc + 1
         else:  # END
             return to
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def write_batch(
     code: I8,
     constants: int,
     tables: I8,
     edges: I8,
-    heap: int,
-    prefix: int,
-    n_prefix: int,
+    heap: Heap,
+    frame: tuple[int, int, int, int, int],
     out: int,
-    ends: I8,
-) -> int:
-    """Write all values one behind another from address `out` on; value i to ends[i]:ends[i + 1].
+    values: int,
+    n: int,
+) -> tuple[int, int]:
+    """Write n values into the list whose ``id`` is `values`.
 
-    Returns 0, or the error code of the first that cannot be written; its end is then -1.
-    Constants, heap and prefix are addresses.
+    Returns the number of the first that cannot be written and why, or n and 0. `constants` and
+    `out` are addresses, `heap` is an address and a length. `frame` is what stands around each
+    value: address and length of what stands before, of what stands behind, and 1 if the value's
+    own length stands right before it.
     """
-    rows = np.zeros((len(tables), 2), np.int64)
-    to: int = out
-    for i in range(len(ends) - 1):
-        copy(to, prefix, n_prefix)
-        to = write(code, constants, tables, edges, i, heap, to + n_prefix, rows)
+    rows = np.zeros(2 * len(tables), np.int64)
+    before, n_before, behind, n_behind, sized = frame
+    for i in range(n):
+        for t in range(2):
+            rows[2 * t] = tables[t, AT] + i * tables[t, SIZE]
+        body = out + SIZE_ROOM
+        to = write(code, constants, tables, edges, i, heap, body, rows)
         if to < 0:
-            ends[i + 1] = -1
-            return to
-        ends[i + 1] = to - out
-    return 0
+            return i, to
+        length = to - body
+        n_size = put_varint(out, length) - out if sized else 0
+        at = put_bytes(values, i, n_before + n_size + length + n_behind)
+        if at == 0:
+            return i, NO_MEMORY
+        copy(at, before, n_before)
+        copy(at + n_before, out, n_size)
+        at += n_before + n_size
+        copy(at, body, length)
+        copy(at + length, behind, n_behind)
+    return n, 0

@@ -18,7 +18,7 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 from numpy.typing import NDArray
 
 from broker.avro import TRUNCATED, Reader, Rows, Table, explain
-from broker.avro_writer import Writer
+from broker.avro_writer import NO_BYTES, Writer
 from broker.hashes import alert_hashes, partitions
 from broker.records import ALERT, BLOCK, IMAGE, POINT, PRESENCE, SPAN, SURVEYS, Detections, Images
 from schemas import FOLDER, find
@@ -67,9 +67,9 @@ class _Record:
         self.tables = {path: Table(dtype, _columns(dtype)) for path, dtype in tables.items()}
 
     @cached_property
-    def writer(self) -> tuple[Writer, bytes]:
+    def writer(self) -> Writer:
         schema = find(self.name)
-        return Writer(schema, self.tables), head(schema)
+        return Writer(schema, self.tables, before=head(schema))
 
     @cached_property
     def readers(self) -> dict[bytes, Reader]:
@@ -82,12 +82,9 @@ class _Record:
         self,
         rows: Mapping[str, NDArray[np.void]],
         first: Mapping[str, NDArray[np.int64]],
-        heap: NDArray[np.uint8] | None = None,
+        heap: NDArray[np.uint8] = NO_BYTES,
     ) -> list[bytes]:
-        writer, prefix = self.writer
-        if heap is None:
-            return writer.write(rows, first, prefix=prefix)
-        return writer.write(rows, first, heap, prefix)
+        return self.writer.write(rows, first, heap)
 
     def read(self, values: Sequence[bytes]) -> tuple[Rows, list[Fault]]:
         """The rows of all values that can be read, in their order, and the others' faults."""

@@ -338,7 +338,10 @@ def test_what_is_written_equals_fastavro() -> None:
     )
     writer = Writer(POINTS, TABLES)
     assert writer.write(rows, first) == expected
-    assert writer.write(rows, first, prefix=b"**") == [b"**" + v for v in expected]
+    framed = Writer(POINTS, TABLES, before=b"**", behind=b"-", sized=True)
+    assert framed.write(rows, first) == [
+        b"**" + encode("long", len(v))[0] + v + b"-" for v in expected
+    ]
     late = {"points": first["points"][1:]}
     assert writer.write({**rows, "": rows[""][1:]}, late) == expected[1:]
     strided = {k: np.repeat(v, 2)[::2] for k, v in rows.items()}
