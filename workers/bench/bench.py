@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import Any
 
 from workers.bench import night
 from workers.bench.night import Night, Survey
-from workers.kafka import admin
+from workers.kafka import admin, transactional
 from workers.local_kafka import LocalKafka
 from workers.publish import Publisher, make_topic
 from workers.settings import Settings
+from workers.span import Record
 
 
 @dataclass
@@ -88,6 +89,15 @@ class Bench:
                 survey.send(value, partition=sent % self.settings.partitions)
                 sent += 1
         return sent
+
+    def publish(self, records: Sequence[Record]) -> None:
+        """Write records by one transaction: they become visible all at once."""
+        producer = transactional(self.client, "bench")
+        producer.init_transactions(20)
+        producer.begin_transaction()
+        for record in records:
+            producer.produce(record.topic, record.value, record.key, record.partition)
+        producer.commit_transaction(60)
 
     def warm_up(self) -> None:
         """Walk the whole route once, unrecorded: a Kafka that is new compiles itself for seconds
