@@ -134,7 +134,7 @@ def number(value: float) -> str:
 
 
 def table(rows: Sequence[Figure]) -> str:
-    """Rows as lines of text, at most 118 characters wide."""
+    """Rows as lines of text, at most 130 characters wide."""
     lines = []
     for row in rows:
         span = f" ({number(row.low)}-{number(row.high)})" if row.rounds > 1 else ""
@@ -146,7 +146,7 @@ def table(rows: Sequence[Figure]) -> str:
             better = f"{number(row.ratio)} x"
         mark = {True: "reached", False: "MISSED", None: ""}[row.reached]
         lines.append(
-            f"  {row.name:<33.33} {value:<29.29} {beside:<23.23} {better:>7.7} "
+            f"  {row.name:<38.38} {value:<34.34} {beside:<23.23} {better:>7.7} "
             f"{row.target:>9} {mark}".rstrip()
         )
     return "\n".join(lines)

@@ -19,6 +19,7 @@ STAGES = {
     "decode": "survey packets to columns, one thread",
     "labels": "labels to bytes, one thread",
     "consume": "consume and decode, one process",
+    "dmdt": "images of pairs: a point added, from scratch, and growth",
     "curves": "light curves and their images, in memory and as a worker",
     "route": "the whole path, Kafka and all workers",
 }
