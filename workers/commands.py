@@ -278,6 +278,7 @@ def bench(
     survey: Survey | None = None,
     packets: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
     plot: Path | None = None,
+    light_curves: Path | None = None,
     settings: Settings | None = None,
 ) -> None:
     """Measure each stage beside what it is compared with, in turns, on this machine.
@@ -285,7 +286,8 @@ def bench(
     Parameters
     ----------
     stage
-        One of decode, labels, consume, route; all of them (some minutes) if none is named.
+        decode, labels, dmdt, network, curves, consume, route, latency, burst, start, memory or
+        restart; all of them (some minutes) if none is named.
     json
         One JSON object instead of the table.
     seed
@@ -302,17 +304,23 @@ def bench(
         Packet files to measure with instead of a simulated night.
     plot
         A CSV file for the cost of an alert against the length of its light curve.
+    light_curves
+        Folder with crts_south.npz: the network's modes are compared on its test split.
     """
     tune_malloc()
     set_kernel_cache()
+    from workers import log
     from workers.bench.bench import Bench
     from workers.bench.run import run
 
     def say(words: str) -> None:
         print(words, file=sys.stderr, flush=True)
 
-    given = _given(settings)
-    run(Bench(given, seed, rounds, alerts, objects, survey, packets, plot, say), stage, json)
+    sizes = (seed, rounds, alerts, objects, survey)
+    settings = _given(settings)
+    log.configure("console", "error")  # what waits at a start is no news here
+    one = Bench(settings, *sizes, packets, plot, light_curves, say)
+    run(one, stage, json)
 
 
 def _given(settings: Settings | None) -> Settings:

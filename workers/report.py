@@ -53,10 +53,11 @@ def read_labels(client: Mapping[str, Any], topic: str) -> Read:
     for messages in read_whole(client, topic):
         values += [m.value() for m in messages]
         written += [m.timestamp()[1] for m in messages]
-    return _columns(values, np.array(written, np.int64))
+    return columns(values, np.array(written, np.int64))
 
 
-def _columns(values: Sequence[bytes], written_ms: NDArray[np.int64]) -> Read:
+def columns(values: Sequence[bytes], written_ms: NDArray[np.int64]) -> Read:
+    """Labels as they stand on the topic, with Kafka's times of them."""
     same = {name: name for name in _LABEL.names or ()}
     reader = Reader(
         schemas.find("nightjar.Label"),

@@ -31,6 +31,7 @@ class Bench:
     survey: Survey | None = None
     files: tuple[Path, ...] = ()
     plot: Path | None = None
+    light_curves: Path | None = None
     say: Callable[[str], None] = lambda words: None
     _nights: dict[str, Night] = field(default_factory=dict)
     _topics: int = 0
@@ -107,7 +108,7 @@ class Bench:
         from workers.bench.running import Route
 
         self._warm = True
-        night = self.nights()[0]
+        night = self.nights()[0] if self.files else self.night(self.survey or "ztf")
         count = max(20_000_000 // int(night.mean_kb * 1000), 5000)
         with self.topic(night, count) as topic, Route(self, "warm", topic) as route:
             route.start("decode", "curves", "classify")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 POINTS = 200
 _CURVES = 50
 _LENGTHS = (10, 30, 100, 300, 1000, 2000, 5000)
+_SHOWN = (10, 100, 1000, 5000)
 #: O(n) with room for caches that end somewhere; O(n²) has 2.
 _MOST_SLOPE = 1.2
 
@@ -75,6 +76,7 @@ def _growth(bench: Bench) -> list[Figure]:
     rows = [
         figure(f"an alert at {n} points", [cost], "µs", None, ("counts anew", [other]))
         for n, cost, other in zip(_LENGTHS, costs, anew, strict=True)
+        if n in _SHOWN
     ]
     slopes = slope(_LENGTHS, costs), slope(_LENGTHS[-3:], costs[-3:])
     name = "slope of these, log-log"

@@ -53,6 +53,13 @@ def several(
         yield alerts(objects, number, held, seed, solitary)
 
 
+def some(detections: Detections, begin: int, end: int) -> Detections:
+    """Alerts begin to end of these."""
+    first = detections.first[begin : end + 1]
+    points = detections.points[first[0] : first[-1]]
+    return Detections(detections.alerts[begin:end], points, first - first[0])
+
+
 def _points(of: NDArray[np.int64], index: NDArray[np.int64], seed: int) -> dict[str, NDArray]:
     """Columns of point `index` of object `of`: the same whenever they are asked for."""
     noise = ((of * 7919 + index * 104729 + seed * 15485863) % 1009) / 1009

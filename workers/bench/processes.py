@@ -14,9 +14,10 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
-def rss_mb(pid: int) -> float:
-    """Memory that a process holds now."""
-    return _status_kb(pid, "VmRSS") / 1000
+def own_mb(pid: int) -> float:
+    """Memory that is a process's own now, without files that it has mapped (the store's pages are
+    the system's to take back)."""
+    return _status_kb(pid, "RssAnon") / 1000
 
 
 def peak_rss_mb(pid: int) -> float:

@@ -20,8 +20,14 @@ STAGES = {
     "labels": "labels to bytes, one thread",
     "consume": "consume and decode, one process",
     "dmdt": "images of pairs: a point added, from scratch, and growth",
+    "network": "the network alone, one thread",
     "curves": "light curves and their images, in memory and as a worker",
     "route": "the whole path, Kafka and all workers",
+    "latency": "a paced stream, packet to label",
+    "burst": "10,000 alerts at once",
+    "start": "workers started, kernels cached",
+    "memory": "what grows with the alerts, and a light curve's bytes",
+    "restart": "many light curves, their worker started again",
 }
 
 

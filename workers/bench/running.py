@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,7 +19,10 @@ from workers.follow import Follower, Totals
 
 if TYPE_CHECKING:
     from workers.bench.bench import Bench
+    from workers.bench.night import Night
 
+#: Packets that an idle route has named before it is measured.
+WARM = 1000
 _PATIENCE_S = 90.0
 
 
@@ -104,8 +110,16 @@ class Route:
 
     def said(self, span: str, event: str) -> bool:
         """Whether a worker's log holds an event."""
+        return bool(self.said_ms(span, event))
+
+    def said_ms(self, span: str, event: str) -> list[int]:
+        """When a worker's log tells of an event, in Unix ms."""
         log = self.bench.folder / "logs" / self.name / f"{span}.log"
-        return log.exists() and f'"event": "{event}"' in log.read_text()
+        lines = log.read_text().splitlines() if log.exists() else []
+        found = [json.loads(line) for line in lines if f'"event": "{event}"' in line]
+        return [
+            round(datetime.fromisoformat(line["timestamp"]).timestamp() * 1000) for line in found
+        ]
 
     def wait_ready(self, *spans: str) -> None:
         """Until each has its share of the partitions, and so all that it needs is loaded."""
@@ -155,10 +169,12 @@ class Route:
     def peaks_mb(self) -> dict[str, float]:
         return {name: peak_rss_mb(pid) for name, pid in self.pids().items()}
 
-    def stop(self) -> None:
-        for crew in self.crews:
-            crew.stop()
-        self.crews.clear()
+    def stop(self, *spans: str) -> None:
+        """Stop the crews of these spans; all of them if none is named."""
+        for crew in list(self.crews):
+            if not spans or set(crew.spans) <= set(spans):
+                crew.stop()
+                self.crews.remove(crew)
 
     def _wait(
         self,
@@ -198,6 +214,17 @@ class Route:
         self.follower.close()
         known = topics.listed(self.bench.client, lambda: False)
         self.bench.forget(*(name for name in known if name.startswith(f"{self.name}.")))
+
+
+@contextlib.contextmanager
+def idle(bench: Bench, name: str, night: Night) -> Iterator[tuple[Route, str]]:
+    """A route that stands ready and warm on its topic, with nothing to do; and that topic."""
+    bench.warm_up()
+    with bench.topic(night, WARM) as topic, Route(bench, f"{name}-{topic}", topic) as route:
+        route.start(*SPANS)
+        route.wait_ready(*SPANS)
+        route.wait(lambda totals: totals.done(WARM))
+        yield route, topic
 
 
 def _first(totals: Rows) -> int:
