@@ -20,7 +20,8 @@ from workers.follow import Totals
 from workers.intake import Intake
 from workers.kafka import consumer, member, transactional
 from workers.local_kafka import LocalKafka
-from workers.span import Fenced, Outputs, Record, Span
+from workers.outputs import Outputs, Records
+from workers.span import Fenced, Span
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Copy:
             self.trouble(message)
             self.staged.append(message.value())
             place = message.partition() % 2
-            outputs.records.append(Record(self.out, message.value(), b"key", place))
+            outputs.records.append(Records(self.out, [message.value()], [b"key"], [place]))
             outputs.tallies.one("survey", 0, 0, 1, 0)
 
     def keep(self, offsets: Mapping[int, int]) -> None:

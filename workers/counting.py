@@ -40,10 +40,13 @@ class SpanMetrics:
     def began(self) -> None:
         self._began = time.monotonic()
 
-    def committed(self) -> None:
-        self._commit.observe(self.open_s())
+    def committed(self) -> float:
+        """How long it took, in s."""
+        took = self.open_s()
+        self._commit.observe(took)
         self._commits.inc()
         self._began = None
+        return took
 
     def aborted(self, reason: str) -> None:
         metrics.ABORTS.labels(reason).inc()
@@ -79,8 +82,6 @@ class AlertMetrics:
         ]
         self._packets = [metrics.PACKETS.labels(survey) for survey in SURVEYS]
         self._bytes = [metrics.PACKET_BYTES.labels(survey) for survey in SURVEYS]
-        self._latency = [metrics.LABEL_LATENCY_SECONDS.labels(survey) for survey in SURVEYS]
-        self._age = [metrics.OBSERVATION_AGE_SECONDS.labels(survey) for survey in SURVEYS]
 
     def decoded(
         self, alerts: NDArray[np.void], dead: list[DeadLetter], sizes: list[int], now_ms: int
@@ -106,14 +107,11 @@ class AlertMetrics:
         if not len(rows):
             return
         self._count(rows["survey"], outcome)
-        latency = (now_ms - rows["published_ms"]) / 1000
+        metrics.LABEL_LATENCY_SECONDS.observe(
+            rows["survey"], (now_ms - rows["published_ms"]) / 1000
+        )
         unix_s = (rows["mjd_tai"] - _MJD_OF_UNIX_EPOCH) * _DAY_S - _TAI_UTC_S
-        age = now_ms / 1000 - unix_s
-        for survey, late, old in zip(
-            rows["survey"].tolist(), latency.tolist(), age.tolist(), strict=True
-        ):
-            self._latency[survey].observe(late)
-            self._age[survey].observe(old)
+        metrics.OBSERVATION_AGE_SECONDS.observe(rows["survey"], now_ms / 1000 - unix_s)
         named = outcome == OUTCOMES.index("labelled")
         best = labels.probabilities[named].argmax(axis=1)
         for which, n in zip(*np.unique(best, return_counts=True), strict=True):

@@ -16,7 +16,6 @@ from confluent_kafka import Message
 from numpy.typing import NDArray
 
 from broker import wire
-from broker.clock import now_ms
 from broker.curves import Curves
 from broker.decode import Decoder
 from broker.inputs import Inputs
@@ -24,10 +23,9 @@ from broker.labels import write_labels
 from broker.records import OUTCOMES, REASONS, DeadLetter, Detections, Images, Labels, Packets
 from broker.store import MemoryStore
 from workers.counting import AlertMetrics
-from workers.span import Outputs, Record, letters
+from workers.outputs import Outputs, Records, letter_of
 
 _PASSED = OUTCOMES.index("passed")
-_DEAD = OUTCOMES.index("dead")
 _NO_REASON = REASONS.index("none")
 _WITHDRAWN = REASONS.index("withdrawn")
 
@@ -76,13 +74,9 @@ def final_outcomes(labels: Labels) -> NDArray[np.uint8]:
     return outcome
 
 
-def keyed(topic: str, rows: NDArray[np.void], values: list[bytes], partitions: int) -> list[Record]:
+def keyed(topic: str, rows: NDArray[np.void], values: list[bytes], partitions: int) -> Records:
     """One record for each ALERT or IMAGE row, keyed and placed by its object."""
-    places = wire.partitions(rows, partitions).tolist()
-    return [
-        Record(topic, value, key, place)
-        for key, value, place in zip(wire.keys(rows), values, places, strict=True)
-    ]
+    return Records(topic, values, wire.keys(rows), wire.partitions(rows, partitions).tolist())
 
 
 @dataclass(slots=True)
@@ -115,14 +109,11 @@ class DecodeStage:
             )
             detections, dead = self.decoder.decode(packets)
             alerts = detections.alerts
-            outputs.records += keyed(
-                self.detections, alerts, wire.write_detections(detections), self.partitions
-            )
-            outputs.records += letters(self.dead_letters, dead, now_ms())
+            written = wire.write_detections(detections)
+            outputs.records.append(keyed(self.detections, alerts, written, self.partitions))
+            outputs.bury(self.dead_letters, dead)
             passed = np.full(len(alerts), _PASSED, np.uint8)
             outputs.tallies.add(alerts, passed, wire.alert_hashes(alerts))
-            for letter in dead:
-                outputs.tallies.one(letter.topic, letter.partition, _DEAD, 1, 0)
             sizes = [len(v) for v in packets.values]
             outputs.afterwards.append(partial(self.metrics.decoded, alerts, dead, sizes))
 
@@ -168,10 +159,10 @@ class CurvesStage:
             _bury(some, faults, self.dead_letters, outputs)
             added = self._curves[partition].add(detections)
             images = added.images.images
-            outputs.records += keyed(
-                self.images, images, wire.write_images(added.images), self.partitions
-            )
-            outputs.records += [Record(self.pages, v, k, partition) for k, v in added.pages]
+            written = wire.write_images(added.images)
+            outputs.records.append(keyed(self.images, images, written, self.partitions))
+            keys, values = [key for key, _ in added.pages], [value for _, value in added.pages]
+            outputs.records.append(Records(self.pages, values, keys, [partition] * len(keys)))
             alerts, outcome = detections.alerts, added.outcome
             outputs.tallies.add(alerts, outcome, wire.alert_hashes(alerts))
             outputs.afterwards.append(partial(self.metrics.added, alerts, outcome))
@@ -207,7 +198,7 @@ class ClassifyStage:
         _bury(messages, faults, self.dead_letters, outputs)
         labels = self.classify(images)
         rows = images.images
-        outputs.records += keyed(self.labels, rows, write_labels(labels), self.partitions)
+        outputs.records.append(keyed(self.labels, rows, write_labels(labels), self.partitions))
         outcome = final_outcomes(labels)
         outputs.tallies.add(rows, outcome, wire.alert_hashes(rows))
         outputs.afterwards.append(partial(self.metrics.labelled, labels, outcome))
@@ -221,17 +212,5 @@ class ClassifyStage:
 
 def _bury(messages: list[Message], faults: list[Any], topic: str, outputs: Outputs) -> None:
     """Dead letters for records of our own that cannot be read."""
-    for fault in faults:
-        message = messages[fault.index]
-        letter = DeadLetter(
-            message.value() or b"",
-            fault.reason,
-            fault.error,
-            message.topic(),
-            message.partition(),
-            message.offset(),
-            0,
-            message.timestamp()[1],
-        )
-        outputs.records += letters(topic, [letter], now_ms())
-        outputs.tallies.one(letter.topic, letter.partition, _DEAD, 1, 0)
+    dead = [letter_of(messages[fault.index], fault.reason, fault.error) for fault in faults]
+    outputs.bury(topic, dead)

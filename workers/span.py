@@ -15,55 +15,39 @@ committed offsets.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from broker.clock import now_ms
-from broker.records import OUTCOMES, DeadLetter
+from broker.records import OUTCOMES
 from workers import ledger
 from workers.counting import SpanMetrics
 from workers.intake import Intake, Rebalanced
 from workers.kafka import TRANSACTION_TIMEOUT_MS, Stopped, is_fatal, patiently
-from workers.ledger import Tallies
 from workers.log import logger
+from workers.outputs import Outputs, letter_of
 
 #: A transaction is committed early when this much is waiting: memory stays bounded in a backlog.
 _HEAVY_RECORDS = 20_000
 _HEAVY_BYTES = 64 << 20
-_PRODUCE_TIMEOUT_S = 30.0
+#: Records or bytes that a stage takes at once: each call costs it a millisecond, whatever it is
+#: given, and more than this gains nothing.
+_BATCH_RECORDS = 2000
+_BATCH_BYTES = 16 << 20
+#: Commits take at most this share of the time: where each is slow, they come less often, but not
+#: less often than this.
+_COMMIT_SHARE = 0.2
+_LONGEST_INTERVAL_S = 1.0
 #: Whatever stood open, the coordinator has aborted it by then.
 _PATIENCE_S = TRANSACTION_TIMEOUT_MS / 1000 + 5
 _LOST = OUTCOMES.index("lost")
-_DEAD = OUTCOMES.index("dead")
 
 
 class Fenced(Exception):
     """This worker's place in its group or its transaction is gone; only a new start can go on."""
-
-
-@dataclass(slots=True)
-class Record:
-    """One record to write. `partition` -1 leaves it to Kafka."""
-
-    topic: str
-    value: bytes
-    key: bytes | None = None
-    partition: int = -1
-    headers: list[tuple[str, bytes]] | None = None
-
-
-@dataclass(slots=True)
-class Outputs:
-    """What a stage made of the records in hand."""
-
-    records: list[Record] = field(default_factory=list)
-    tallies: Tallies = field(default_factory=Tallies)
-    #: called after the commit, with the commit's time in Unix ms: what counters to raise
-    afterwards: list[Callable[[int], None]] = field(default_factory=list)
 
 
 class Stage(Protocol):
@@ -84,23 +68,6 @@ class Stage(Protocol):
         """The batch was not committed: forget the staged copy."""
 
 
-def letters(topic: str, dead: list[DeadLetter], died_ms: int) -> Iterator[Record]:
-    """Records of the dead-letter topic: the untouched bytes, and why in the headers."""
-    for letter in dead:
-        headers = {
-            "reason": letter.reason,
-            "error": letter.error,
-            "topic": letter.topic,
-            "partition": str(letter.partition),
-            "offset": str(letter.offset),
-            "record": str(letter.record),
-            "published_ms": str(letter.published_ms),
-            "died_ms": str(died_ms),
-            "attempts": "1",
-        }
-        yield Record(topic, letter.value, headers=[(k, v.encode()) for k, v in headers.items()])
-
-
 @dataclass(slots=True)
 class Span:
     """Runs one stage between an intake and a transactional producer until it is asked to stop."""
@@ -116,9 +83,12 @@ class Span:
     metrics: SpanMetrics
     between: Callable[[Intake], None] = lambda intake: None  # once a second, with nothing in hand
     _outputs: Outputs = field(default_factory=Outputs)
-    _records: int = 0
+    _waiting: list[Message] = field(default_factory=list)  # consumed, not yet given to the stage
+    _waiting_bytes: int = 0
+    _records: int = 0  # consumed since the last commit
     _bytes: int = 0
     _since: float = 0.0
+    _commit_took: float = 0.0
     _checked: float = 0.0
 
     def run(self) -> None:
@@ -135,6 +105,8 @@ class Span:
         try:
             while not self.stop():
                 self._turn()
+            if self._waiting:
+                self._take()
             if self._records:
                 self._commit()
         except Rebalanced:
@@ -157,19 +129,34 @@ class Span:
             if not self._records:
                 self._rest()
                 self.intake.hold()
-            wait = self.commit_s if not self._records else self._left()
+            wait = self._left() if self._records else self.commit_s
             messages = self.intake.consume(max(wait, 0.001))
             if messages:
-                self._take(messages)
+                self._gather(messages)
+            due = self._records and (self._due() or self.intake.careful)
+            if self._waiting and (due or self._full()):
+                self._take()
             if self.intake.lost or (self._records and self._due()):
                 self._commit()
         except Rebalanced:
             self._abandon("rebalance")
             self.intake.settle()
 
-    def _take(self, messages: list[Message]) -> None:
+    def _gather(self, messages: list[Message]) -> None:
         if not self._records:
             self._since = time.monotonic()
+        size = sum(map(len, messages))
+        self._waiting += messages
+        self._waiting_bytes += size
+        self._records += len(messages)
+        self._bytes += size
+
+    def _full(self) -> bool:
+        return len(self._waiting) >= _BATCH_RECORDS or self._waiting_bytes >= _BATCH_BYTES
+
+    def _take(self) -> None:
+        """Give the stage what is waiting."""
+        messages, self._waiting, self._waiting_bytes = self._waiting, [], 0
         try:
             with self.metrics.stage.time():
                 self.stage.take(messages, self._outputs)
@@ -183,8 +170,6 @@ class Span:
             self._since = 0.0  # commit at once, so that the next failure takes nothing along
             if self.intake.careful >= self.intake.limit:
                 self.intake.careful = 0
-        self._records += len(messages)
-        self._bytes += sum(map(len, messages))
         self.metrics.batch_size.observe(len(messages))
 
     def _isolate(self, messages: list[Message], exc: Exception) -> None:
@@ -192,33 +177,24 @@ class Span:
 
         Its neighbours are taken again from the source, in batches of their own.
         """
-        if len(messages) > 1 or self._records:
+        if self._records > 1:
             logger().error("stage failed", span=self.stage.span, error=repr(exc), exc_info=exc)
             self._abandon(None)
-            self.intake.careful = max(len(messages) // 2, 1)
+            self.intake.careful = max(min(len(messages), self.intake.limit) // 2, 1)
             return
-        message = messages[0]
-        origin = (message.topic(), message.partition())
-        letter = DeadLetter(
-            message.value() or b"",
-            "stage_failed",
-            f"{self.stage.span}: {exc!r}",
-            *origin,
-            message.offset(),
-            0,
-            message.timestamp()[1],
-        )
+        (message,) = messages
+        letter = letter_of(message, "stage_failed", f"{self.stage.span}: {exc!r}")
         logger().error(
             "dead letter", span=self.stage.span, error=repr(exc), offset=message.offset()
         )
         self.stage.drop()
-        self._clear()
-        self._outputs.records.extend(letters(self.dead_topic, [letter], now_ms()))
-        self._outputs.tallies.one(*origin, _DEAD, 1, 0)
-        self._records, self._since = 1, 0.0
+        self._outputs = Outputs()
+        self._outputs.bury(self.dead_topic, [letter])
+        self._since = 0.0
 
     def _left(self) -> float:
-        return self._since + self.commit_s - time.monotonic()
+        slow = min(self._commit_took / _COMMIT_SHARE, _LONGEST_INTERVAL_S)
+        return self._since + max(self.commit_s, slow) - time.monotonic()
 
     def _due(self) -> bool:
         heavy = self._records >= _HEAVY_RECORDS or self._bytes >= _HEAVY_BYTES
@@ -232,16 +208,18 @@ class Span:
         self.metrics.began()
         try:
             self.producer.begin_transaction()
-            written: Counter[tuple[str, int]] = Counter()
-            for record in outputs.records:
-                self._produce(record)
-                written[record.topic, record.partition] += 1
+            for records in outputs.records:
+                records.produce(self.producer)
             committed_ms = now_ms()
-            inputs = self.intake.ranges()
             row = ledger.row(
-                self.stage.span, self.worker, committed_ms, inputs, written, outputs.tallies
+                self.stage.span,
+                self.worker,
+                committed_ms,
+                self.intake.ranges(),
+                outputs.written(),
+                outputs.tallies,
             )
-            self._produce(Record(self.ledger_topic, row))
+            self.producer.produce(self.ledger_topic, row)
             offsets = self.intake.offsets()
             if offsets:
                 self._insist(
@@ -255,32 +233,11 @@ class Span:
             return
         self.intake.advance()
         self.stage.keep(self.intake.standing_by_partition())
-        self.metrics.committed()
+        self._commit_took = (self._commit_took + self.metrics.committed()) / 2
         for call in outputs.afterwards:
             call(committed_ms)
         logger().debug("commit", span=self.stage.span, records=self._records)
         self._clear()
-
-    def _produce(self, record: Record) -> None:
-        deadline = time.monotonic() + _PRODUCE_TIMEOUT_S
-        while True:
-            try:
-                if record.headers is None:
-                    self.producer.produce(record.topic, record.value, record.key, record.partition)
-                else:
-                    self.producer.produce(
-                        record.topic,
-                        record.value,
-                        record.key,
-                        record.partition,
-                        headers=record.headers,
-                    )
-            except BufferError:  # the queue is full: give the network time
-                if time.monotonic() > deadline:
-                    raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from None
-                self.producer.poll(0.05)
-            else:
-                return
 
     def _insist(self, call: Callable[[], object]) -> None:
         """Call again while Kafka says that trying again is right, and while it may still help.
@@ -334,7 +291,8 @@ class Span:
 
     def _clear(self) -> None:
         self._outputs = Outputs()
-        self._records = self._bytes = 0
+        self._waiting = []
+        self._waiting_bytes = self._records = self._bytes = 0
 
     def _rest(self) -> None:
         """Once a second, with nothing in hand: lags, and whatever the span has to look after."""

@@ -20,7 +20,7 @@ _TIMEOUT_S = 5
 _SETTINGS: dict[str, dict[str, str]] = {
     "detections": {"retention.ms": str(30 * _DAY_MS)},
     "images": {"retention.ms": str(30 * _DAY_MS)},
-    "labels": {"retention.ms": "-1", "compression.type": "lz4"},
+    "labels": {"retention.ms": "-1"},
     "curves": {"cleanup.policy": "compact", "min.compaction.lag.ms": "60000"},
     "ledger": {"retention.ms": str(400 * _DAY_MS)},
     "dead-letters": {"retention.ms": "-1"},

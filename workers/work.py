@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Records per consume() call; packets and large images are cut further by their bytes.
 _LIMIT = 500
+#: Each label is a whole file with the same header; the rest are numbers that hardly shrink.
+_COMPRESSION = {"decode": "none", "curves": "none", "classify": "lz4"}
 #: Longer than a commit may take to give up by itself.
 _STUCK_S = TRANSACTION_TIMEOUT_MS / 1000 + 15
 
@@ -146,10 +149,14 @@ def _run(settings: Settings, span: str, slot: slots.Slot, stop: Stop) -> None:
         intake.subscribe(read)
     measured = SpanMetrics(span)
     _end_if_stuck(measured)
+    # What stands now stands to the end: the collector need not walk torch and Numba again and
+    # again (5 % of the classify span).
+    gc.collect()
+    gc.freeze()
     Span(
         stage=stage,
         intake=intake,
-        producer=transactional(client, slot.name),
+        producer=transactional(client, slot.name, _COMPRESSION[span]),
         ledger_topic=namespace.topic("ledger"),
         dead_topic=namespace.topic("dead-letters"),
         worker=slot.name,
