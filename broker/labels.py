@@ -8,34 +8,24 @@ from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
-from numpy.typing import NDArray
 
 import schemas
 from broker.avro_table import Table
+from broker.avro_write import BESIDE
 from broker.avro_writer import Writer
-from broker.encoding import container_header, long
-from broker.records import CONTEXT, IMAGE, PRESENCE, REASONS, Labels
-from broker.taxonomy import NOT_CLASSIFIED, RESIDUAL
+from broker.encoding import long, text
+from broker.label_rows import LABEL, UNKNOWN_SIGN, label_rows
+from broker.records import IMAGE, PRESENCE, Labels
 
 BROKER = "nightjar"
 
-NAMED = REASONS.index("none")
-WITHDRAWN = REASONS.index("withdrawn")
-
-#: AB magnitude of 1 nJy.
-ZERO_POINT = 31.4
-#: Magnitudes per relative error of a flux: 2.5 / ln 10.
-POGSON = 1.0857362
-UNKNOWN_SIGN = 255
-
-#: Columns of a row -> paths in the Avro record. What an image says already is repeated as it is.
-_PATHS = {
-    "image.alert_id": "alertId",
-    "image.source_id": "diaSourceId",
-    "image.published_ms": "elasticcPublishTimestamp",
-    "ingested_ms": "brokerIngestTimestamp",
+#: Columns of an image -> paths in the Avro record: what it says already is repeated as it is.
+_OF_IMAGE = {
+    "alert_id": "alertId",
+    "source_id": "diaSourceId",
+    "published_ms": "elasticcPublishTimestamp",
     **{
-        f"image.{name}": name
+        name: name
         for name in (
             "survey",
             "object",
@@ -45,7 +35,6 @@ _PATHS = {
             "band",
             "reliability",
             "first_detection_mjd_tai",
-            *(f"context.{name}" for name in CONTEXT),
             "points_hash",
             "topic",
             "partition",
@@ -55,45 +44,15 @@ _PATHS = {
             "curves_ms",
         )
     },
-    **{
-        name: name
-        for name in (
-            "magnitude",
-            "magnitude_err",
-            "is_positive",
-            "total_magnitude",
-            "total_magnitude_err",
-            "reason",
-            "supersedes",
-            "classified_ms",
-        )
-    },
 }
-ROW = np.dtype(
-    [
-        ("image", IMAGE),
-        ("ingested_ms", "i8"),
-        ("supersedes", "i8"),
-        ("classified_ms", "i8"),
-        ("magnitude", "f4"),
-        ("magnitude_err", "f4"),
-        ("total_magnitude", "f4"),
-        ("total_magnitude_err", "f4"),
-        ("is_positive", "u1"),
-        ("reason", "u1"),
-    ]
-)
-CLASSIFICATION = np.dtype([("class_id", "i4"), ("probability", "f4")])
-CLASS = np.dtype([("name", "S64"), ("probability", "f4")])
+_OF_LABEL = {name: name for name in LABEL.names or ()} | {"ingested_ms": "brokerIngestTimestamp"}
 
 
 def write_labels(labels: Labels) -> list[bytes]:
     """One Avro container file per label, with one record of schema ``nightjar.Label``.
 
-    The first nine fields are those of DESC's brokerClassification 0.9.1. Its list holds, of a
-    label with a reason, {300 NotClassified: 1}; of probabilities that are conditional on
-    something, {200 Residual: 1} until a gate stands before the network; else one entry per class
-    id, probabilities added.
+    The first nine fields are those of DESC's brokerClassification 0.9.1 (broker.label_rows says
+    what its list holds).
 
     Parameters
     ----------
@@ -104,101 +63,33 @@ def write_labels(labels: Labels) -> list[bytes]:
     list of bytes
         In the order of `labels`; not compressed, one block, deterministic.
     """
-    named = labels.reason == NAMED
-    classifications, first_classification = _desc_list(labels, named)
-    classes, first_class = _class_list(labels, named)
-    bodies = _writer(
+    rows, heap = label_rows(labels)
+    images = labels.images
+    return _writer(
         labels.classifier,
         labels.params,
         labels.conditional_on,
         labels.weights_hash,
         labels.grid_hash,
     ).write(
-        {
-            "": _rows(labels),
-            "classifications": classifications,
-            "classes": classes,
-            "presences": labels.images.presences,
-        },
-        {
-            "classifications": first_classification,
-            "classes": first_class,
-            "presences": labels.images.first_presence,
-        },
-        np.empty(0, np.uint8),
+        {"": images.images, BESIDE: rows, "presences": images.presences},
+        {"presences": images.first_presence},
+        heap,
     )
-    head, sync = _container()
-    return [b"".join((head, long(len(body)), body, sync)) for body in bodies]
 
 
-def _rows(labels: Labels) -> NDArray[np.void]:
-    images = labels.images.images
-    rows = np.empty(len(images), ROW)
-    rows["image"] = images
-    rows["ingested_ms"] = images["decoded_ms"]
-    for quantity in ("", "total_"):
-        flux = images[f"{quantity}flux_njy"].astype(np.float64)
-        if quantity:  # a total flux that is not positive has no magnitude
-            flux[~(flux > 0)] = np.nan
-        flux[flux == 0] = np.nan
-        size = np.abs(flux)
-        rows[f"{quantity}magnitude"] = ZERO_POINT - 2.5 * np.log10(size)
-        rows[f"{quantity}magnitude_err"] = POGSON * images[f"{quantity}flux_err_njy"] / size
-    sign = images["flux_njy"]
-    rows["is_positive"] = np.where(np.isnan(sign), UNKNOWN_SIGN, sign > 0)
-    rows["reason"] = labels.reason
-    rows["supersedes"] = np.where(labels.reason == WITHDRAWN, images["alert_id"], 0)
-    rows["classified_ms"] = labels.classified_ms
-    return rows
-
-
-def _desc_list(
-    labels: Labels, named: NDArray[np.bool_]
-) -> tuple[NDArray[np.void], NDArray[np.int64]]:
-    """DESC's list of every label: its rows, and (label + 1,) where each one's begin."""
-    if labels.conditional_on:
-        rows = np.ones(len(labels), CLASSIFICATION)
-        rows["class_id"] = np.where(named, RESIDUAL, NOT_CLASSIFIED)
-        return rows, np.arange(len(labels) + 1)
-    ids, which = np.unique(labels.class_ids, return_inverse=True)
-    added = np.zeros((len(labels), len(ids)), np.float32)  # (label, class id)
-    for column, i in enumerate(which):
-        added[:, i] += labels.probabilities[:, column]
-    lengths = np.where(named, len(ids), 1)
-    first = np.concatenate([[0], np.cumsum(lengths)])
-    rows = np.ones(first[-1], CLASSIFICATION)
-    rows["class_id"] = NOT_CLASSIFIED
-    of_named = np.repeat(named, lengths)
-    rows["class_id"][of_named] = np.tile(ids, int(named.sum()))
-    rows["probability"][of_named] = added[named].ravel()
-    return rows, first
-
-
-def _class_list(
-    labels: Labels, named: NDArray[np.bool_]
-) -> tuple[NDArray[np.void], NDArray[np.int64]]:
-    """Our classes of every named label: rows, and (label + 1,) where each one's begin."""
-    count = len(labels.classes)
-    rows = np.empty((int(named.sum()), count), CLASS)
-    rows["name"] = [name.encode() for name in labels.classes]
-    rows["probability"] = labels.probabilities[named]
-    return rows.ravel(), np.concatenate([[0], np.cumsum(named * count)])
-
-
-@lru_cache(maxsize=16)
+@lru_cache(16)
 def _writer(
     classifier: str, params: str, conditional_on: str, weights_hash: str, grid_hash: str
 ) -> Writer:
-    defaults = np.zeros(1, ROW)[0]  # an integer that equals its default is written as null
+    head, sync = _container()
+    defaults = np.zeros(1, LABEL)[0]  # an integer that equals its default is written as null
     defaults["is_positive"] = UNKNOWN_SIGN
     return Writer(
         schemas.find("nightjar.Label"),
         {
-            "": Table(ROW, _PATHS, defaults),
-            "classifications": Table(
-                CLASSIFICATION, {"class_id": "classId", "probability": "probability"}
-            ),
-            "classes": Table(CLASS, {"name": "name", "probability": "probability"}),
+            "": Table(IMAGE, _OF_IMAGE),
+            BESIDE: Table(LABEL, _OF_LABEL, defaults),
             "presences": Table(PRESENCE, {"band": "band", "kind": "kind", "n": "n"}),
         },
         {
@@ -210,6 +101,9 @@ def _writer(
             "weights_hash": weights_hash,
             "grid_hash": grid_hash,
         },
+        head,
+        sync,
+        sized=True,
     )
 
 
@@ -224,8 +118,10 @@ def _version() -> str:
 def _container() -> tuple[bytes, bytes]:
     """Head of every container, up to its only block's length, and the sync marker.
 
-    The marker is the schema's own hash, so the same label has the same bytes everywhere.
+    The marker is the schema's own hash, so the same label has the same bytes everywhere. The
+    schema's words take 85 % of a label: they stand without blanks.
     """
-    schema = schemas.find("nightjar.Label")
-    sync = hashlib.sha256(json.dumps(schema).encode()).digest()[:16]
-    return container_header(schema, sync) + long(1), sync
+    schema = json.dumps(schemas.find("nightjar.Label"), separators=(",", ":"))
+    sync = hashlib.sha256(schema.encode()).digest()[:16]
+    meta = text("avro.codec") + text("null") + text("avro.schema") + text(schema)
+    return b"Obj\x01" + long(2) + meta + long(0) + sync + long(1), sync

@@ -15,7 +15,6 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 import schemas
-from broker.records import CONTEXT
 from workers import cli
 from workers.labels import Wanted, best, read_labels
 from workers.local_kafka import LocalKafka
@@ -54,7 +53,7 @@ def label(alert: int, survey: str = "ztf", **classes: float) -> dict[str, Any]:
         "classes": [{"name": n, "probability": p} for n, p in classes.items()],
         "presences": [{"band": "r", "kind": "detection", "n": 31}],
         "first_detection_mjd_tai": 59000.0,
-        "context": dict.fromkeys(CONTEXT, NAN),
+        "context": {},
         "weights_hash": "",
         "grid_hash": "",
         "points_hash": 1,
