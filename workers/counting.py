@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -98,9 +98,9 @@ class AlertMetrics:
         gone_on = outcome == OUTCOMES.index("passed")
         self._count(alerts["survey"][~gone_on], outcome[~gone_on])
 
-    def curves(self, curves: Mapping[int, Curves]) -> None:
-        metrics.LIGHT_CURVES.set(sum(len(c) for c in curves.values()))
-        metrics.LIGHT_CURVE_BYTES.set(sum(c.nbytes for c in curves.values()))
+    def curves(self, curves: Sequence[Curves]) -> None:
+        metrics.LIGHT_CURVES.set(sum(len(c) for c in curves))
+        metrics.LIGHT_CURVE_BYTES.set(sum(c.nbytes for c in curves))
 
     def labelled(self, labels: Labels, outcome: NDArray[np.uint8], now_ms: int) -> None:
         rows = labels.images.images

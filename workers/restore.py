@@ -1,88 +1,208 @@
-"""Light curves back from the changelog: a partition's pages, to the end that stood when asked."""
+"""Light curves made to stand where their group does, from the changelog where the store is behind.
+
+The end of a reading is asked of the partition's leader regardless of open transactions: an
+end-of-file event or a watermark under read_committed both stop at the last stable offset, and so
+miss what another worker committed after a transaction that hangs.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import OffsetSpec
+from confluent_kafka import (
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from broker.curves import Curves
 from workers.counting import RestoreMetrics
 from workers.kafka import admin, consumer, is_fatal, patiently
 from workers.log import logger
+from workers.standing import NOWHERE, Standing, boot_id, fault
+from workers.state import DiskStore
 
 _SAY_EVERY_S = 2.0
+_TIMEOUT_S = 10
+#: Pages that go into the store in one transaction.
+_PUT = 8000
+#: Of a consume() call: 4 MB stay in cache; and what the last, incomplete call of a reading waits.
+_CONSUME, _WAIT_S = 2000, 0.05
+
+Ends = dict[TopicPartition, Future[Any]]
 
 
-def restore(
-    client: Mapping[str, Any],
-    topic: str,
-    partition: int,
-    curves: Curves,
-    breathe: Callable[[], None],
-    stop: Callable[[], bool],
-    metrics: RestoreMetrics,
-) -> None:
-    """Read every page of one partition into `curves`.
+@dataclass
+class Changelog:
+    """The `curves` topic of a namespace with `partitions` partitions."""
 
-    The end is asked of the partition's leader regardless of open transactions: an end-of-file
-    event or a watermark under read_committed both stop at the last stable offset, and so miss
-    what another worker committed after a transaction that hangs.
+    client: Mapping[str, Any]
+    topic: str
+    partitions: int
+    stop: Callable[[], bool]
+    metrics: RestoreMetrics
+    _asked: Ends = field(default_factory=dict)
+
+    def bring(
+        self,
+        partition: int,
+        offset: int,
+        curves: Curves,
+        store: DiskStore,
+        breathe: Callable[[], None],
+    ) -> Standing:
+        """Bring a partition's light curves, kept in `store`, to where the group has committed.
+
+        The store serves as it is if it stands there; one that is behind is given the pages that
+        may be newer; one that cannot serve is discarded. What was read when this ends midway is
+        not read again.
+        """
+        first = self._end(partition, OffsetSpec.earliest())
+        end = self._end(partition, OffsetSpec.latest())
+        there = Standing(offset, end, self._topic_id(), self.partitions, boot_id())
+        found = Standing.read(store.note)
+        why = fault(found, there)
+        if found is None or why is not None:
+            if store.note or len(store):
+                logger().warning("store discarded", partition=partition, why=why)
+            store.clear()
+            found = replace(there, offset=NOWHERE, pages_from=first)
+        self._asked.clear()
+        if found.offset == offset:
+            logger().info("store stands", partition=partition, at=offset, light_curves=len(curves))
+            return found
+        logger().info("restores", partition=partition, pages_from=found.pages_from, to=end)
+        reading = replace(found, offset=NOWHERE, pages_from=max(found.pages_from, first))
+        for position in self._read(partition, reading.pages_from, end, curves, breathe):
+            store.put({}, note=replace(reading, pages_from=position).note())
+        store.put({}, note=there.note())
+        return there
+
+    def ask(self, partitions: Iterable[int]) -> None:
+        """Ask how far the topic has come, without waiting; with no transaction open."""
+        at = [TopicPartition(self.topic, partition) for partition in partitions]
+        if at and all(answer.done() for answer in self._asked.values()):
+            self._asked = self._kafka.list_offsets(
+                dict.fromkeys(at, OffsetSpec.latest()),
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                request_timeout=_TIMEOUT_S,
+            )
+
+    def told(self) -> dict[int, int]:
+        """What has been answered to the last `ask`."""
+        done = {at.partition: a for at, a in self._asked.items() if a.done()}
+        return {p: int(a.result().offset) for p, a in done.items() if a.exception() is None}
+
+    def _read(
+        self, partition: int, first: int, end: int, curves: Curves, breathe: Callable[[], None]
+    ) -> Iterator[int]:
+        """Give `curves` the pages from `first` to `end`; each offset up to which it has them."""
+        if first >= end:
+            return
+        reader = consumer(self.client, **{"enable.partition.eof": False})
+        at = TopicPartition(self.topic, partition, first)
+        progress = _Progress(partition, first, end, self.metrics)
+        try:
+            reader.assign([at])
+            done = first
+            while done < end:
+                pages: list[Message] = []
+                while done < end and len(pages) < _PUT:
+                    breathe()
+                    pages += _good(reader.consume(_CONSUME, _WAIT_S))
+                    # steps over markers and aborted records, which no message tells of
+                    done = max(done, reader.position([at])[0].offset)
+                    progress.read(done)
+                curves.restore([m.key() for m in pages], [m.value() for m in pages])
+                progress.put(len(pages))
+                yield done
+            progress.done()
+        finally:
+            reader.close()
+
+    def _end(self, partition: int, which: OffsetSpec) -> int:
+        at = TopicPartition(self.topic, partition)
+
+        def ask() -> int:
+            request = self._kafka.list_offsets(
+                {at: which},
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                request_timeout=_TIMEOUT_S,
+            )
+            return int(request[at].result(_TIMEOUT_S).offset)
+
+        return patiently(f"the offsets of {self.topic}[{partition}]", ask, self.stop)
+
+    def _topic_id(self) -> str:
+        def ask() -> str:
+            asked = TopicCollection([self.topic])
+            told = self._kafka.describe_topics(asked, request_timeout=_TIMEOUT_S)
+            return str(told[self.topic].result(_TIMEOUT_S).topic_id)
+
+        return patiently(f"the id of {self.topic}", ask, self.stop)
+
+    @cached_property
+    def _kafka(self) -> AdminClient:
+        return admin(self.client)
+
+
+def _good(messages: list[Message]) -> list[Message]:
+    """The records among them.
+
+    Raises
+    ------
+    KafkaException
+        An error that does not pass by itself: the topic no longer has what is being read.
     """
-    at = TopicPartition(topic, partition)
-    kafka = admin(client)
+    for message in messages:
+        error = message.error()
+        if error is not None and (is_fatal(error) or error.code() == KafkaError._AUTO_OFFSET_RESET):
+            raise KafkaException(error)
+    return [message for message in messages if message.error() is None]
 
-    def ask(spec: OffsetSpec) -> int:
-        request = kafka.list_offsets(
-            {at: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=10
-        )
-        return int(request[at].result(10).offset)
 
-    end = patiently(f"the end of {topic}[{partition}]", lambda: ask(OffsetSpec.latest()), stop)
-    first = patiently(
-        f"the start of {topic}[{partition}]", lambda: ask(OffsetSpec.earliest()), stop
-    )
-    if end <= first:
-        return
-    reader = consumer(client, **{"enable.partition.eof": False})
-    began = said = time.monotonic()
-    try:
-        reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
-        done = first
-        while done < end:
-            breathe()
-            messages = []
-            for message in reader.consume(2000, 0.2):
-                if message.error() is None:
-                    messages.append(message)
-                elif is_fatal(message.error()):
-                    raise KafkaException(message.error())
-            if messages:
-                curves.restore([m.key() for m in messages], [m.value() for m in messages])
-            # steps over markers and aborted records, which no message tells of
-            position = reader.position([at])[0].offset
-            done = max(done, position)
-            metrics.remaining(partition, max(end - done, 0))
-            now = time.monotonic()
-            if now - said >= _SAY_EVERY_S:
-                said = now
-                rate = (done - first) / (now - began)
-                left = round((end - done) / rate, 1) if rate else None
-                logger().info(
-                    "restore",
-                    partition=partition,
-                    pages=done - first,
-                    of=end - first,
-                    seconds_left=left,
-                )
+class _Progress:
+    """How far a reading has come, for the metric and, every two seconds, for the log."""
+
+    def __init__(self, partition: int, first: int, end: int, metrics: RestoreMetrics) -> None:
+        self._partition, self._first, self._end, self._metrics = partition, first, end, metrics
+        self._pages = 0
+        self._began = self._said = time.monotonic()
+
+    def read(self, done: int) -> None:
+        """Nothing is left before offset `done`."""
+        self._metrics.remaining(self._partition, max(self._end - done, 0))
+        now = time.monotonic()
+        if now - self._said < _SAY_EVERY_S:
+            return
+        self._said = now
+        per_offset = (now - self._began) / max(done - self._first, 1)
+        left = per_offset * (self._end - done) if done > self._first else None
+        self._log("restore", left_s=left)
+
+    def put(self, pages: int) -> None:
+        """So many more pages are in the store."""
+        self._pages += pages
+
+    def done(self) -> None:
+        self._log("restored")
+
+    def _log(self, event: str, **more: float | None) -> None:
+        seconds = time.monotonic() - self._began
         logger().info(
-            "restored",
-            partition=partition,
-            pages=end - first,
-            seconds=round(time.monotonic() - began, 2),
+            event,
+            partition=self._partition,
+            pages=self._pages,
+            seconds=round(seconds, 2),
+            pages_per_s=round(self._pages / max(seconds, 1e-3)),
+            **{name: value if value is None else round(value, 1) for name, value in more.items()},
         )
-    finally:
-        reader.close()

@@ -7,8 +7,9 @@ its own with Kafka between: the same three calls, in `DecodeStage`, `CurvesStage
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,12 @@ from broker.decode import Decoder
 from broker.inputs import Inputs
 from broker.labels import write_labels
 from broker.records import OUTCOMES, REASONS, DeadLetter, Detections, Images, Labels, Packets
-from broker.store import MemoryStore
 from workers.counting import AlertMetrics
+from workers.intake import Intake
 from workers.outputs import Outputs, Records, letter_of
+from workers.restore import Changelog
+from workers.standing import Standing
+from workers.state import DiskStore
 
 _PASSED = OUTCOMES.index("passed")
 _NO_REASON = REASONS.index("none")
@@ -128,27 +132,39 @@ class DecodeStage:
 class CurvesStage:
     """Detections in; images, and the pages of the light curves that changed, out.
 
-    `restore(partition, curves, breathe)` reads a partition's pages back from the changelog.
+    The light curves of each partition are in a store of its own under `folder`.
     """
 
     inputs: Inputs
     images: str  # topic
-    pages: str  # topic
+    changelog: Changelog
     dead_letters: str  # topic
-    partitions: int
-    restore: Callable[[int, Curves, Callable[[], None]], None]
+    folder: Path
     metrics: AlertMetrics
     span: str = "curves"
+    _stores: dict[int, DiskStore] = field(default_factory=dict)
     _curves: dict[int, Curves] = field(default_factory=dict)
-    _stands: dict[int, int] = field(default_factory=dict)
+    _stands: dict[int, Standing] = field(default_factory=dict)
+    _ends: dict[int, int] = field(default_factory=dict)  # of the changelog, by partition
 
     def ready(self, topic: str, partition: int, offset: int, breathe: Callable[[], None]) -> None:
-        """Keep the curves in memory only if they stand just where the group does."""
-        if self._stands.get(partition) == offset:
-            return
-        curves = Curves(self.inputs, MemoryStore())
-        self.restore(partition, curves, breathe)
-        self._curves[partition], self._stands[partition] = curves, offset
+        """Bring the light curves to where the group stands."""
+        if partition not in self._stores:
+            store = self._stores[partition] = DiskStore(self.folder / str(partition))
+            self._curves[partition] = Curves(self.inputs, store)
+        self._ends.pop(partition, None)
+        self._stands[partition] = self.changelog.bring(
+            partition, offset, self._curves[partition], self._stores[partition], breathe
+        )
+
+    def look(self, intake: Intake) -> None:
+        """With nothing in hand: learn how far the changelog has come, for the next notes.
+
+        An end that is known before a batch is committed is good for the note of that batch: had
+        another worker had the partition since, the commit would have been refused.
+        """
+        self._ends |= self.changelog.told()
+        self.changelog.ask(self._stands)
 
     def take(self, messages: list[Message], outputs: Outputs) -> None:
         by_partition: dict[int, list[Message]] = {}
@@ -159,24 +175,32 @@ class CurvesStage:
             _bury(some, faults, self.dead_letters, outputs)
             added = self._curves[partition].add(detections)
             images = added.images.images
-            written = wire.write_images(added.images)
-            outputs.records.append(keyed(self.images, images, written, self.partitions))
+            written, count = wire.write_images(added.images), self.changelog.partitions
+            outputs.records.append(keyed(self.images, images, written, count))
             keys, values = [key for key, _ in added.pages], [value for _, value in added.pages]
-            outputs.records.append(Records(self.pages, values, keys, [partition] * len(keys)))
+            pages = Records(self.changelog.topic, values, keys, [partition] * len(keys))
+            outputs.records.append(pages)
             alerts, outcome = detections.alerts, added.outcome
             outputs.tallies.add(alerts, outcome, wire.alert_hashes(alerts))
             outputs.afterwards.append(partial(self.metrics.added, alerts, outcome))
 
     def keep(self, offsets: Mapping[int, int]) -> None:
         for partition, offset in offsets.items():
-            if partition in self._curves:
-                self._curves[partition].commit()
-                self._stands[partition] = offset
-        self.metrics.curves(self._curves)
+            before = self._stands[partition]
+            if offset != before.offset:
+                pages_from = max(before.pages_from, self._ends.get(partition, 0))
+                stands = replace(before, offset=offset, pages_from=pages_from)
+                self._curves[partition].commit(stands.note())
+                self._stands[partition] = stands
+        self.metrics.curves([self._curves[partition] for partition in offsets])
 
     def drop(self) -> None:
         for curves in self._curves.values():
             curves.discard()
+
+    def close(self) -> None:
+        for store in self._stores.values():
+            store.close()
 
 
 @dataclass(slots=True)

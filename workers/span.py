@@ -25,6 +25,7 @@ from broker.clock import now_ms
 from broker.records import OUTCOMES
 from workers import ledger
 from workers.counting import SpanMetrics
+from workers.errors import Failed
 from workers.intake import Intake, Rebalanced
 from workers.kafka import TRANSACTION_TIMEOUT_MS, Stopped, is_fatal, patiently
 from workers.log import logger
@@ -160,7 +161,7 @@ class Span:
         try:
             with self.metrics.stage.time():
                 self.stage.take(messages, self._outputs)
-        except KafkaException:
+        except (KafkaException, Failed):  # no record's fault: the store's disk is full, say
             raise
         except Exception as exc:  # whatever a record may do to a kernel: find that record
             self._isolate(messages, exc)

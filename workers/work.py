@@ -10,9 +10,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from workers import metrics, slots, topics
 from workers.counting import AlertMetrics, RestoreMetrics, SpanMetrics, say_build
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
     from models.cards import Card
+    from workers.route import CurvesStage
     from workers.settings import Settings
 
 #: Records per consume() call; packets and large images are cut further by their bytes.
@@ -101,23 +103,27 @@ def work(settings: Settings, spans: Sequence[str]) -> None:
 
 
 def _keep_running(settings: Settings, span: str, stop: Stop) -> None:
-    """Run a span in one slot; begin anew, with new clients, where Kafka has dropped the old ones.
+    """Run a span; begin anew, with new clients, where Kafka has dropped the old ones.
 
     The slot's lock says that no other worker of this machine has its name, so whoever was fenced
-    was fenced by its own past: a Kafka that was killed while the worker joined or committed.
+    was fenced by its own past: a Kafka that was killed while the worker joined or committed. But
+    where the state directory was deleted, another may have that name now, so a slot is taken anew.
     """
-    with slots.take(Path(settings.state_dir), settings.namespace, span) as slot:
-        pause = 1.0
-        while not stop():
-            try:
-                _run(settings, span, slot, stop)
-            except Fenced as exc:
-                logger().error("begins anew", span=span, error=str(exc), in_s=pause)
-                stop.wait(pause)
-                pause = min(2 * pause, 30.0)
+    pause = 1.0
+    while not stop():
+        try:
+            with (
+                slots.take(Path(settings.state_dir), settings.namespace, span) as slot,
+                ExitStack() as ending,
+            ):
+                run(settings, span, slot, stop, ending)
+        except Fenced as exc:
+            logger().error("begins anew", span=span, error=str(exc), in_s=pause)
+            stop.wait(pause)
+            pause = min(2 * pause, 30.0)
 
 
-def _run(settings: Settings, span: str, slot: slots.Slot, stop: Stop) -> None:
+def run(settings: Settings, span: str, slot: slots.Slot, stop: Stop, ending: ExitStack) -> None:
     client = settings.kafka.client()
     card = _card(settings)
     namespace = topics.Namespace(settings.namespace, card.name)
@@ -139,8 +145,12 @@ def _run(settings: Settings, span: str, slot: slots.Slot, stop: Stop) -> None:
         read: dict[str, str] = {}
     else:
         topic = namespace.topic("detections" if span == "curves" else "images")
-        make = _curves if span == "curves" else _classify
-        stage = make(settings, namespace, partitions, alerts, card, stop)
+        if span == "curves":
+            stage = curves = _curves(settings, namespace, partitions, alerts, card, stop, slot)
+            ending.callback(curves.close)
+            between = curves.look
+        else:
+            stage = _classify(settings, namespace, partitions, alerts, card, stop)
         fetcher = ours
         read = {topic: topic}
     limit = settings.classify.max_batch if span == "classify" else _LIMIT
@@ -201,23 +211,18 @@ def _curves(
     m: AlertMetrics,
     card: Card,
     stop: Stop,
-) -> Stage:
-    from workers.restore import restore
+    slot: slots.Slot,
+) -> CurvesStage:
+    from workers.restore import Changelog
     from workers.route import CurvesStage
 
     client, pages = settings.kafka.client(), namespace.topic("curves")
-    remaining = RestoreMetrics()
-
-    def back(partition: int, curves: Any, breathe: Callable[[], None]) -> None:
-        restore(client, pages, partition, curves, breathe, stop, remaining)
-
     return CurvesStage(
         card.inputs,
         namespace.topic("images"),
-        pages,
+        Changelog(client, pages, partitions, stop, RestoreMetrics()),
         namespace.topic("dead-letters"),
-        partitions,
-        back,
+        slot.folder,
         m,
     )
 
