@@ -46,7 +46,8 @@ check: install
 	$(BIN)/lint-imports
 
 bench: install
-	@$(BIN)/python -m pytest --benchmark-only
+	@$(BIN)/python -m pytest tests/bench
+	@$(BIN)/nightjar bench
 
 # What runs leave behind; the environment stays (rm -r .venv).
 clean:

@@ -268,8 +268,7 @@ def train(
 
 
 def bench(
-    stage: str | None = None,
-    *,
+    *stages: str,
     json: bool = False,
     seed: int = 1,
     rounds: int = 3,
@@ -285,7 +284,7 @@ def bench(
 
     Parameters
     ----------
-    stage
+    stages
         decode, labels, dmdt, network, curves, consume, route, latency, burst, start, memory or
         restart; all of them (some minutes) if none is named.
     json
@@ -320,7 +319,7 @@ def bench(
     settings = _given(settings)
     log.configure("console", "error")  # what waits at a start is no news here
     one = Bench(settings, *sizes, packets, plot, light_curves, say)
-    run(one, stage, json)
+    run(one, stages, json)
 
 
 def _given(settings: Settings | None) -> Settings:

@@ -98,12 +98,15 @@ class Night:
         return value.replace(long(int(name)), long(int(name) + copy * _NEXT_ID))
 
 
-def simulated(survey: Survey, seed: int) -> Night:
-    """The night of a survey: the last packets of some weeks, so that each holds a history."""
-    sky, base = _SKIES[survey], _BASE[survey]
+def simulated(survey: Survey, seed: int, most: int | None = None) -> Night:
+    """The night of a survey: the last packets of some weeks, so that each holds a history.
+
+    `most` packets are really made; None: as many as make the later ones' copies few.
+    """
+    sky, base = _SKIES[survey], min(_BASE[survey], most or _BASE[survey])
     simulation = Simulation(
         "ztf" if survey == "ztf" else "lsst",
-        objects=base // sky.alerts_each,
+        objects=max(base // sky.alerts_each, 1),
         nights=sky.nights,
         seed=seed,
         shares=_SHARES,

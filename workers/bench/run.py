@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 
@@ -31,22 +32,24 @@ STAGES = {
 }
 
 
-def run(bench: Bench, stage: str | None, as_json: bool) -> None:
-    """Measure one stage or all of them, and print the figures as they come (JSON: at the end).
+def run(bench: Bench, stages: Sequence[str], as_json: bool) -> None:
+    """Measure some stages or all of them, and print the figures as they come (JSON: at the end).
 
     Raises
     ------
     Misused
         There is no such stage.
     """
-    if stage is not None and stage not in STAGES:
+    for stage in stages:
+        if stage in STAGES:
+            continue
         close = get_close_matches(stage, STAGES, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(STAGES)}"
         msg = f"no stage {stage!r}; {hint}"
         raise Misused(msg)
     found: dict[str, list[Figure]] = {}
     with bench:
-        for name in [stage] if stage else STAGES:
+        for name in stages or STAGES:
             began = time.monotonic()
             rows = import_module(f"workers.bench.{name}").measure(bench)
             found[name] = rows

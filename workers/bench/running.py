@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 #: Packets that an idle route has named before it is measured.
 WARM = 1000
-_PATIENCE_S = 90.0
+#: Kernels that are not cached yet take a minute or two to compile on a busy machine.
+_PATIENCE_S = 300.0
 
 
 @dataclass
