@@ -42,6 +42,12 @@ def test_nothing_reaches_a_ratio_without_a_comparison() -> None:
     assert figure("consume", [60.0], "packets/s", ratio(0.6)).reached is None
 
 
+def test_figures_are_plain_numbers_for_json() -> None:
+    row = figure("x", [np.float32(2), np.float64(4)], "µs", most(np.float64(3)), ("y", [1, 2]))
+    assert json.loads(json.dumps(row.to_dict()))["reached"] is True
+    assert json.loads(json.dumps(figure("x", [float("nan")], "/s").to_dict()))["value"] is None
+
+
 def test_turns_alternate_after_a_pass_that_is_not_recorded() -> None:
     order: list[str] = []
 

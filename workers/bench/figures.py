@@ -57,7 +57,8 @@ class Figure:
     reached: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """As JSON has it: a number that is none (a rate of one commit) is null."""
+        return {k: None if v != v else v for k, v in asdict(self).items()}
 
 
 def figure(
@@ -74,13 +75,14 @@ def figure(
     >>> figure("read", [5.0], "packets/s", ratio(0.6), ("loop", [10.0])).reached
     False
     """
+    values = [float(v) for v in values]
     value = statistics.median(values)
     label, compared = against or (None, ())
     better = None
     if compared:
         more = unit.endswith("/s") or unit == "%"
         pairs = zip(values, compared, strict=True)
-        better = statistics.median(v / c if more else c / v for v, c in pairs)
+        better = float(statistics.median(v / c if more else c / v for v, c in pairs))
     reached = None
     if target is not None:
         held = value if target.of == "value" else better
@@ -94,7 +96,7 @@ def figure(
         len(values),
         unit,
         label,
-        statistics.median(compared) if compared else None,
+        float(statistics.median(compared)) if compared else None,
         better,
         str(target) if target else "",
         reached,

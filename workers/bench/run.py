@@ -53,9 +53,11 @@ def run(bench: Bench, stages: Sequence[str], as_json: bool) -> None:
             began = time.monotonic()
             rows = import_module(f"workers.bench.{name}").measure(bench)
             found[name] = rows
-            if not as_json:
-                print(f"{name}: {STAGES[name]} ({time.monotonic() - began:.0f} s)")
-                print(table(rows), flush=True)
+            head = f"{name}: {STAGES[name]} ({time.monotonic() - began:.0f} s)"
+            if as_json:
+                bench.say(head)
+            else:
+                print(head, table(rows), sep="\n", flush=True)
     if as_json:
         figures = [{"stage": name, **row.to_dict()} for name in found for row in found[name]]
         print(json.dumps({"machine": machine(), "seed": bench.seed, "figures": figures}, indent=1))
