@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +14,9 @@ from workers.bench import night
 from workers.bench.night import Night, Survey
 from workers.kafka import admin, transactional
 from workers.local_kafka import LocalKafka
+from workers.outputs import Records
 from workers.publish import Publisher, make_topic
 from workers.settings import Settings
-from workers.span import Record
 
 #: Packets that a new Kafka is warmed with: after these its CPU an alert stays the same.
 _WARM = 6000
@@ -94,13 +94,13 @@ class Bench:
                 sent += 1
         return sent
 
-    def publish(self, records: Sequence[Record]) -> None:
+    def publish(self, *records: Records) -> None:
         """Write records by one transaction: they become visible all at once."""
         producer = transactional(self.client, "bench")
         producer.init_transactions(20)
         producer.begin_transaction()
-        for record in records:
-            producer.produce(record.topic, record.value, record.key, record.partition)
+        for some in records:
+            some.produce(producer)
         producer.commit_transaction(60)
 
     def warm_up(self) -> None:

@@ -15,7 +15,8 @@ from workers.bench import growing
 from workers.bench.figures import Figure, figure, in_turns, least, most, thread_us
 from workers.bench.processes import cpu_s
 from workers.bench.running import Route, Rows
-from workers.span import Record
+from workers.outputs import Records
+from workers.route import keyed
 
 if TYPE_CHECKING:
     from workers.bench.bench import Bench
@@ -61,11 +62,9 @@ def turn(points: int, seed: int, objects: int = _IN_MEMORY) -> Callable[[], floa
     return one
 
 
-def records(topic: str, detections: Detections, partitions: int) -> list[Record]:
+def records(topic: str, detections: Detections, partitions: int) -> Records:
     """The records that the decode span writes of these alerts."""
-    places = wire.partitions(detections.alerts, partitions).tolist()
-    keys, values = wire.keys(detections.alerts), wire.write_detections(detections)
-    return [Record(topic, v, k, p) for v, k, p in zip(values, keys, places, strict=True)]
+    return keyed(topic, detections.alerts, wire.write_detections(detections), partitions)
 
 
 def _worker(bench: Bench, points: int, at_least: float, objects: int) -> list[Figure]:
@@ -83,16 +82,17 @@ def _worker(bench: Bench, points: int, at_least: float, objects: int) -> list[Fi
         for number in range(rounds):
             numbers = range(number * _EACH + 1, (number + 1) * _EACH + 1)
             batches = growing.several(objects, numbers, held, bench.seed)
-            some = [r for batch in batches for r in records(topic, batch, partitions)]
+            some = [records(topic, batch, partitions) for batch in batches]
+            new = objects * len(numbers)
             pids = route.pids()
-            bench.publish(some)
+            bench.publish(*some)
             before = {name: cpu_s(pid) for name, pid in pids.items()}
-            past, there = there, there + len(some)
+            past, there = there, there + new
             route.wait(partial(_taken, there))
             used = {name: 1e6 * (cpu_s(pid) - before[name]) for name, pid in pids.items()}
             rates.append(route.totals.rate("curves", skip=past))
-            worker_us.append(used["curves"] / len(some))
-            kafka_us.append(used["kafka"] / len(some))
+            worker_us.append(used["curves"] / new)
+            kafka_us.append(used["kafka"] / new)
         passed = route.totals.tallies["curves"]["passed"]
         assert passed == there, f"{there - passed} alerts were not new"
     name = f"{points} points, one worker"

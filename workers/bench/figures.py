@@ -87,7 +87,7 @@ def figure(
     if target is not None:
         held = value if target.of == "value" else better
         if held is not None:
-            reached = held <= target.bound if target.sign == "<=" else held >= target.bound
+            reached = bool(held <= target.bound if target.sign == "<=" else held >= target.bound)
     return Figure(
         name,
         value,
