@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from broker import bytewise
 from broker import interpreter as ops
 from broker.avro_read import ReadProgram
 from broker.avro_table import Table
@@ -24,20 +25,20 @@ __all__ = ["TRUNCATED", "Reader", "Rows", "SchemaError", "Table", "explain"]
 PAYLOAD = bytes.__basicsize__ - 1  #: of a bytes object: CPython keeps its bytes here, behind a head
 KEPT_ROOM = 1 << 26  #: bytes; a batch that needed more gives its room back
 NO_COLUMNS = Table(np.dtype([("", "V1")]), {})
-TRUNCATED = ops.TRUNCATED
+TRUNCATED = bytewise.TRUNCATED
 
 _WORDS = {
-    ops.TRUNCATED: "truncated",
-    ops.OVERLONG: "number of more than 64 bits",
-    ops.BRANCH: "union branch out of range",
-    ops.TOO_LONG: "string longer than the column",
-    ops.LEFT_OVER: "bytes left over at the end",
-    ops.NEGATIVE: "negative length",
-    ops.OUT_OF_RANGE: "number out of its column's range",
-    ops.BLOCK: "array block that is not as long as it says",
-    ops.NOT_BOOLEAN: "boolean that is neither 0 nor 1",
-    ops.NOT_UTF8: "string that is not UTF-8",
-    ops.NUL: "string that ends in NUL",
+    bytewise.TRUNCATED: "truncated",
+    bytewise.OVERLONG: "number of more than 64 bits",
+    bytewise.BRANCH: "union branch out of range",
+    bytewise.TOO_LONG: "string longer than the column",
+    bytewise.LEFT_OVER: "bytes left over at the end",
+    bytewise.NEGATIVE: "negative length",
+    bytewise.OUT_OF_RANGE: "number out of its column's range",
+    bytewise.BLOCK: "array block that is not as long as it says",
+    bytewise.NOT_BOOLEAN: "boolean that is neither 0 nor 1",
+    bytewise.NOT_UTF8: "string that is not UTF-8",
+    bytewise.NUL: "string that ends in NUL",
 }
 
 
@@ -99,10 +100,10 @@ class Reader:
         whole = parse(schema)
         program = ReadProgram(self._names, self._tables)
         program.value(whole, 0, "")
-        self._code = program.finish()
+        self._code, self._words = program.finish()
         passing = ReadProgram((), ())
         passing.skip(whole)
-        self._passing = passing.finish()
+        self._passing, self._passing_words = passing.finish()
         self.missing: Mapping[str, tuple[str, ...]] = {
             path: tuple(name for name in table.fields if (t, name) not in program.found)
             for t, (path, table) in enumerate(zip(self._names, self._tables, strict=True))
@@ -143,14 +144,21 @@ class Reader:
         if ((begin < 0) | (begin > stop) | (stop > length)).any():
             msg = "start and end must lie inside their values"
             raise ValueError(msg)
-        room = self._rooms.pop() if self._rooms else _Room([t.dtype for t in self._tables])
+        room = self._room()
         room.empty(n, self._defaults)
         first = np.zeros((len(room.tables), n + 1), np.int64)
         status = np.empty(n, np.int64)
         i, full = 0, -1
         while i < n:
             i, full = ops.read_batch(
-                self._code, address + begin, address + stop, i, room.tables, first, status
+                self._code.ctypes.data,
+                room.memory.ctypes.data,
+                address + begin,
+                address + stop,
+                i,
+                room.tables,
+                first,
+                status,
             )
             if full >= 0:
                 room.grow(full)
@@ -163,6 +171,11 @@ class Reader:
             status,
             heap,
         )
+
+    def _room(self) -> _Room:
+        if self._rooms:
+            return self._rooms.pop()
+        return _Room([t.dtype for t in self._tables], self._words, self._passing_words)
 
     def split(self, value: bytes, records: int, start: int = 0) -> NDArray[np.int64]:
         """Where the data of a container's block lie, which stand in it one behind another.
@@ -183,7 +196,10 @@ class Reader:
         # No datum of an alert is empty, so a lie about their number allocates little.
         offsets = np.empty(max(1, min(records, len(value) - start)) + 1, np.int64)
         at = id(value) + PAYLOAD
-        n = ops.split(self._passing, at + start, at + len(value), offsets)
+        room = self._room()
+        code, memory = self._passing.ctypes.data, room.passing.ctypes.data
+        n = ops.split(code, memory, at + start, at + len(value), offsets)
+        self._rooms.append(room)
         return offsets[: n + 1] - at
 
 
@@ -191,13 +207,16 @@ class _Room:
     """Where a batch's rows are put before their number is known; kept warm for the next batch.
 
     It grows by what was really read, a row for a byte at most: a count that lies allocates nothing.
-    `tables` (table + 1, 5) describes it to the kernel; the last of its rows is the heap.
+    `tables` (table + 1, column) describes it to the kernel; the last of its rows is the heap.
+    `memory` and `passing` keep the layouts that were met in what was read and in what was split.
     """
 
-    def __init__(self, dtypes: Sequence[np.dtype[Any]]) -> None:
+    def __init__(self, dtypes: Sequence[np.dtype[Any]], words: int, passing: int) -> None:
+        self.memory = np.zeros(words, np.int64)
+        self.passing = np.zeros(passing, np.int64)
         # Kept as plain bytes: NumPy copies structured rows field by field.
         self.dtypes = [*dtypes, np.dtype(np.uint8)]
-        self.tables = np.zeros((len(self.dtypes), 5), np.int64)
+        self.tables = np.zeros((len(self.dtypes), ops.COLUMNS), np.int64)
         self.tables[:, ops.SIZE] = [d.itemsize for d in self.dtypes]
         self.raw = [np.empty(0, np.uint8) for _ in self.dtypes]
         for t in range(len(self.raw)):

@@ -8,18 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker import interpreter as ops
+from broker import layouts
 from broker.avro_table import Table
 from broker.avro_types import SchemaError, Type
 
-MAX_PROGRAM = 1 << 16  #: words; the largest survey schema takes some 700
+MAX_PROGRAM = 1 << 16  #: words; the largest survey schema takes some 1,800
+KEPT = 16  #: layouts of a stretch; real packets' histories have 2 to 21
+LONGEST = 1024  #: bytes of a layout; a source of LSST takes 325, a candidate of ZTF 700
+SIMPLE = ("int", "long", "enum", "string", "bytes")
 
 
 class ReadProgram:
-    """Emits the instructions that read a type; merges skips that follow each other."""
+    """Emits the instructions that read a type; fields that follow each other become a stretch."""
 
     def __init__(self, names: Sequence[str], tables: Sequence[Table]) -> None:
         self.code: list[int] = []
-        self.last = -1  # the instruction that a next one may be merged into
+        self.stretches: list[tuple[int, list[list[int]]]] = []  # instruction and fields of each
+        self.open = False  # whether the last of them may go on
         self.found: set[tuple[int, str]] = set()
         self.loops = {path: t for t, path in enumerate(names) if path}
         self.tables = tables
@@ -30,18 +35,64 @@ class ReadProgram:
                 self.wanted.setdefault((t, path), []).append(name)
                 self.live.update((t, prefix) for prefix in prefixes(path))
         self.live.update((0, prefix) for path in self.loops for prefix in prefixes(path))
+        self.size = 0
 
     def emit(self, *words: int) -> int:
-        if len(self.code) > MAX_PROGRAM:
+        self.grow(len(words))
+        self.open = False
+        self.code.extend(words)
+        return len(self.code) - len(words)
+
+    def grow(self, words: int) -> None:
+        self.size += words
+        if self.size > MAX_PROGRAM:
             msg = "the schema is too large"
             raise SchemaError(msg)
-        self.last = len(self.code)
-        self.code.extend(words)
-        return self.last
 
-    def finish(self) -> NDArray[np.int64]:
+    def field(
+        self,
+        lies: int,
+        null: int = -1,
+        size: int = 0,
+        t: int = 0,
+        *move: int,
+    ) -> None:
+        """One more field of the stretch: `move` says where in a row of table `t` it goes."""
+        if not self.open:
+            op = self.emit(ops.STRETCH, *(0 for _ in range(ops.STRETCH_WORDS - 1)))
+            self.stretches.append((op, []))
+            self.open = True
+        self.grow(layouts.FIELD_WORDS)
+        op, fields = self.stretches[-1]
+        if move:
+            self.code[op + ops.TABLE] = t
+        field = [lies, null, size, 1, *(move or (layouts.NOTHING, 0, 0, 0, 0))]
+        last = fields[-1] if fields else field
+        plain = not move and last[layouts.MOVE] == layouts.NOTHING and lies == layouts.FIXED
+        if fields and plain and lies == last[layouts.LIES] and null == last[layouts.NULL]:
+            if null < 0:
+                last[layouts.BYTES] += size
+                return
+            if size == last[layouts.BYTES]:
+                last[layouts.TIMES] += 1
+                return
+        fields.append(field)
+
+    def finish(self) -> tuple[NDArray[np.int64], int]:
+        """The program, and the words of memory that it needs."""
         self.emit(ops.END)
-        return np.array(self.code, np.int64)
+        memory = 0
+        for op, fields in self.stretches:
+            wanted = sum(field[layouts.MOVE] != layouts.NOTHING for field in fields)
+            longest = _longest(fields)
+            kept = KEPT if longest else 1
+            first = len(self.code)
+            self.code += (word for field in fields for word in field)
+            self.code[op + ops.FIRST : op + ops.STRETCH_WORDS] = [
+                first, len(self.code), wanted, longest, memory, kept,
+            ]  # fmt: skip
+            memory += ops.LAYOUTS + kept * layouts.layout_words(wanted, longest)
+        return np.array(self.code, np.int64), memory
 
     def value(self, kind: Type, t: int, path: str) -> None:
         """Read what is wanted of a value at `path` of table `t`; skip the rest."""
@@ -51,12 +102,8 @@ class ReadProgram:
         elif kind.kind == "union" and (t, path) in self.live:
             self.union(kind, t, path)
         elif fields and kind.kind != "null":
-            if len(fields) > 1:
-                self.emit(ops.MARK)
             for i, name in enumerate(fields):
-                if i:
-                    self.emit(ops.BACK)
-                self.column(kind, t, name, -1, path)
+                self.column(kind, t, name, -1, path, again=i > 0)
         elif kind.kind == "record" and (t, path) in self.live:
             for name, part in zip(kind.names, kind.parts, strict=True):
                 self.value(part, t, f"{path}.{name}" if path else name)
@@ -66,8 +113,9 @@ class ReadProgram:
     def union(self, kind: Type, t: int, path: str) -> None:
         fields = self.wanted.get((t, path), ())
         null, other = _option(kind)
-        if other is not None and len(fields) == 1 and other.kind not in ("array", "record"):
-            self.column(other, t, fields[0], null, path)
+        if other is not None and fields and other.kind not in ("array", "record", "map"):
+            for i, name in enumerate(fields):
+                self.column(other, t, name, null, path, again=i > 0)
             return
         fits = [k for k in kind.parts if all(self.fits(k, t, name) for name in fields)]
         if fields and not fits and any(k.kind != "null" for k in kind.parts):
@@ -78,13 +126,12 @@ class ReadProgram:
         at = self.emit(ops.UNION, len(union.parts), *(0 for _ in union.parts))
         ends = []
         for i, branch in enumerate(union.parts):
-            self.last = -1
+            self.open = False
             self.code[at + 2 + i] = len(self.code)
             body(branch)
             ends.append(self.emit(ops.JUMP, 0))
         for end in ends:
             self.code[end + 1] = len(self.code)
-        self.last = -1
 
     def loop(self, t: int, item: Type) -> None:
         """An array's items into table `t`, or past them if it is -1."""
@@ -92,14 +139,12 @@ class ReadProgram:
             msg = "an array of items that take no bytes cannot be read"
             raise SchemaError(msg)
         at = self.emit(ops.LOOP, t, 0)
-        self.last = -1
         if t >= 0:
             self.value(item, t, "")
         else:
             self.skip(item)
         self.emit(ops.NEXT)
         self.code[at + 2] = len(self.code)
-        self.last = -1
 
     def fits(self, kind: Type, t: int, name: str) -> bool:
         _, dtype = self.tables[t].column(name)
@@ -113,70 +158,77 @@ class ReadProgram:
         words = " or ".join(k.kind for k in (kind.parts if kind.kind == "union" else (kind,)))
         return SchemaError(f"{path!r} is {words} in the schema, the column {name!r} is {dtype}")
 
-    def column(self, kind: Type, t: int, name: str, null: int, path: str) -> None:
-        """Read one value into one column; `null` is null's tag byte before it, or -1."""
+    def column(
+        self, kind: Type, t: int, name: str, null: int, path: str, again: bool = False
+    ) -> None:
+        """Read one value into one column; `null` is null's tag byte before it, or -1.
+
+        `again`: it is the value that was read last.
+        """
         if not self.fits(kind, t, name):
             raise self.mismatch(kind, t, name, path)
         self.found.add((t, name))
         offset, dtype = self.tables[t].column(name)
-        size, k = dtype.itemsize, kind.kind
+        width, k = dtype.itemsize, kind.kind
+        low, high = 0, 0
         if dtype.kind in "SV":
-            op = ops.TEXT if dtype.kind == "S" else ops.SPAN
-            words = [size, -1 if kind.size is None else kind.size, int(k == "string")]
-        elif (k, size) == ("float", 4):
-            op, words = ops.COPY4, [0, 0, 0]
-        elif (k, size) == ("double", 8):
-            op, words = ops.COPY8, [0, 0, 0]
+            move = layouts.TEXT if dtype.kind == "S" else layouts.SPAN
+            low = int(k == "string")
+        elif (k, width) in (("float", 4), ("double", 8)) and dtype.kind == "f":
+            move = layouts.COPY
         elif dtype.kind == "f":
-            source = {"float": ops.FLOAT, "double": ops.DOUBLE, "boolean": ops.BOOLEAN}
-            op, words = ops.REAL, [source.get(k, ops.VARINT), size, 0]
+            reals = {
+                "float": layouts.REAL_FLOAT,
+                "double": layouts.REAL_DOUBLE,
+                "boolean": layouts.REAL_BOOL,
+            }
+            move = reals.get(k, layouts.REAL_INT)
         elif k == "boolean":
-            op, words = ops.BOOL, [size, 0, 1]
+            move = layouts.BOOL
         else:
+            move = layouts.INT
             low, high = int_range(kind)
             info = np.iinfo(dtype)
-            op, words = ops.INT, [size, max(low, int(info.min)), min(high, int(info.max))]
-        self.emit(op, t, offset, null, *words)
+            low, high = max(low, int(info.min)), min(high, int(info.max))
+        lies, size = _lies(kind)
+        lies = layouts.AGAIN if again else lies
+        self.field(lies, null, size, t, move, offset, width, low, high)
 
     def skip(self, kind: Type) -> None:
-        if kind.size is not None:
-            if self.last >= 0 and self.code[self.last] == ops.SKIP:
-                self.code[self.last + 1] += kind.size
-            elif kind.size:
-                self.emit(ops.SKIP, kind.size)
+        if kind.size is not None or kind.kind in SIMPLE:
+            if kind.size != 0:
+                self.field(_lies(kind)[0], -1, _lies(kind)[1])
         elif kind.kind == "record":
             for part in kind.parts:
                 self.skip(part)
         elif kind.kind == "union":
-            self.skip_union(kind)
+            null, other = _option(kind)
+            if other is None or (other.size is None and other.kind not in SIMPLE):
+                self.branches(kind, self.skip)
+            else:
+                self.field(_lies(other)[0], null, _lies(other)[1])
         elif kind.kind == "array" and kind.parts[0].size is not None:
             self.emit(ops.SKIP_ARRAY, kind.parts[0].size)
         elif kind.kind == "array":
             self.loop(-1, kind.parts[0])
-        elif kind.kind == "map":
+        else:  # a map
             key = Type("string", None, "string")
             self.loop(-1, Type("record", None, None, (key, kind.parts[0])))
-        else:
-            self.emit(ops.SKIP_LENGTH if kind.kind in ("string", "bytes") else ops.SKIP_VARINT)
 
-    def skip_union(self, kind: Type) -> None:
-        null, other = _option(kind)
-        if other is None or (other.size is None and other.kind in ("record", "array", "map")):
-            self.branches(kind, self.skip)
-        elif other.size is not None:
-            same = self.last >= 0 and self.code[self.last : self.last + 3] == [
-                ops.SKIP_OPTION,
-                null,
-                other.size,
-            ]
-            if same:
-                self.code[self.last + 3] += 1
-            else:
-                self.emit(ops.SKIP_OPTION, null, other.size, 1)
-        elif other.kind in ("string", "bytes"):
-            self.emit(ops.SKIP_OPTION_LENGTH, null)
-        else:
-            self.emit(ops.SKIP_OPTION_VARINT, null)
+
+def _lies(kind: Type) -> tuple[int, int]:
+    """How the bytes of a type without parts lie, and how many they are if that is fixed."""
+    if kind.size is not None:
+        return layouts.FIXED, kind.size
+    return layouts.SIZED if kind.kind in ("string", "bytes") else layouts.VARINT, 0
+
+
+def _longest(fields: Sequence[Sequence[int]]) -> int:
+    """Bytes that the layouts of these fields may take; 0 if none is worth keeping."""
+    total = 0
+    for lies, null, size, times, *_ in fields:
+        total += times * ((null >= 0) + (size, 10, 64, 0)[lies])
+    return min(32 * (total // 32 + 1), LONGEST)
 
 
 def prefixes(path: str) -> list[str]:

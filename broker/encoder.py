@@ -14,7 +14,8 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from broker.interpreter import AT, DEFAULT, NOT_UTF8, OUT_OF_RANGE, SIZE, utf8
+from broker.bytewise import NOT_UTF8, OUT_OF_RANGE, utf8
+from broker.interpreter import AT, DEFAULT, SIZE
 from broker.memory import (
     copy,
     load_f4,

@@ -14,8 +14,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from broker.avro import PAYLOAD
+from broker.bytewise import varint
 from broker.containers import MAGIC, SYNC_BYTES, Header, Unreadable, read_header
-from broker.interpreter import varint
 from broker.memory import load_i8
 
 ID_BYTES = 5  #: Confluent: 0, then the id, big-endian

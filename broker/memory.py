@@ -6,11 +6,15 @@ int64; byte order is the machine's (little-endian, as Avro's and as all that Num
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from numba import types
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 
 def _load(kind: Any) -> Any:
@@ -42,13 +46,44 @@ def _store(kind: Any) -> Any:
     return store
 
 
-load_u1, load_i2 = _load(types.uint8), _load(types.int16)
-load_i4, load_u4, load_i8 = _load(types.int32), _load(types.uint32), _load(types.int64)
-load_i1, load_u2 = _load(types.int8), _load(types.uint16)
-load_f4, load_f8 = _load(types.float32), _load(types.float64)
+load_u1: Callable[[int], int] = _load(types.uint8)
+load_i1: Callable[[int], int] = _load(types.int8)
+load_u2: Callable[[int], int] = _load(types.uint16)
+load_i2: Callable[[int], int] = _load(types.int16)
+load_u4: Callable[[int], int] = _load(types.uint32)
+load_i4: Callable[[int], int] = _load(types.int32)
+load_i8: Callable[[int], int] = _load(types.int64)
+load_f4: Callable[[int], float] = _load(types.float32)
+load_f8: Callable[[int], float] = _load(types.float64)
 store_u1, store_i2 = _store(types.uint8), _store(types.int16)
 store_i4, store_i8 = _store(types.int32), _store(types.int64)
 store_f4, store_f8 = _store(types.float32), _store(types.float64)
+
+
+def _differ(words: int) -> Any:
+    @intrinsic
+    def differ(typing: Any, at: Any, mask: Any, bits: Any) -> Any:
+        """Whether the bytes at `at` are others than `bits` under `mask`."""
+
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            vector = ir.VectorType(ir.IntType(64), words)
+            at, mask, bits = (
+                builder.load(builder.inttoptr(a, vector.as_pointer()), align=1) for a in args
+            )
+            rest = builder.and_(builder.xor(at, bits), mask)
+            function = ir.FunctionType(ir.IntType(64), [vector])
+            reduce = cgutils.get_or_insert_function(
+                builder.module, function, f"llvm.vector.reduce.or.v{words}i64"
+            )
+            some = builder.call(reduce, [rest])
+            return builder.icmp_unsigned("!=", some, some.type(0))
+
+        return types.boolean(types.int64, types.int64, types.int64), build
+
+    return differ
+
+
+differ16, differ32 = _differ(2), _differ(4)
 
 
 @intrinsic
@@ -85,3 +120,22 @@ def word(typing: Any, array: Any, i: Any) -> Any:
         return builder.load(builder.gep(data, [args[1]], inbounds=True))
 
     return array.dtype(array, types.int64), build
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def load_word(address: int, i: int) -> int:
+    """Word `i` of the int64s that begin at an address."""
+    return load_i8(address + 8 * i)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def store_word(address: int, i: int, value: int) -> None:
+    """Set word `i` of the int64s that begin at an address."""
+    store_i8(address + 8 * i, value)
+
+
+@njit(cache=True, nogil=True)
+def address_of(array: NDArray[Any]) -> int:
+    """Where an array begins; Numba's own is unsigned, and a float when anything is added."""
+    address: int = np.int64(array.ctypes.data)  # type: ignore[assignment]
+    return address

@@ -11,7 +11,7 @@ import fastavro
 import numpy as np
 import pytest
 
-from broker import interpreter as ops
+from broker import bytewise as ops
 from broker.avro import TRUNCATED, Reader, SchemaError, Table, explain
 from broker.avro_writer import Writer
 from broker.records import SPAN
