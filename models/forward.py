@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,17 +13,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load
-from torch import nn
 
 from broker.grids import GRIDS
-from models import intensity, network
+from models import network
 from models.cards import Card
 
 Precision = Literal["auto", "fp32", "bf16"]
 Compile = Literal["never", "auto"]
 
-#: Another mode must be this much faster than plain fp32 to be worth its difference in bits.
+#: Another mode must be this much faster than plain fp32 to be worth its difference in bits,
 CLEARLY_FASTER = 1.3
+#: and its probabilities may differ from those of fp32 by this much.
+MOST_DIFFERENCE = 0.01
+
+Mode = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +41,17 @@ class Forward:
         What was chosen: "fp32", "bf16", or one of these and " compiled".
     images_per_s : dict[str, float]
         What each mode that was tried gave, in the largest shape.
+    differs : dict[str, float]
+        How far probabilities of each mode lay from those of the first.
     """
 
     device: str
     precision: str
     images_per_s: dict[str, float]
-    log_p: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    differs: dict[str, float]
+    grid: tuple[int, int]
+    levels: Callable[[torch.Tensor, torch.Tensor, tuple[int, int]], torch.Tensor]
+    log_p: Mode
 
     def __call__(self, counts: NDArray[np.int32], n: NDArray[np.int32]) -> NDArray[np.float32]:
         """Log probabilities (row, class) f4 of counts (row, cell) with n (row,) measurements.
@@ -56,13 +64,12 @@ class Forward:
         with torch.inference_mode():
             # Counts cross to the device once; all else is computed there.
             on_device = torch.from_numpy(counts).to(self.device)
-            answer: NDArray[np.float32] = (
-                self.log_p(on_device, torch.from_numpy(n).to(self.device)).cpu().numpy()
-            )
+            levels = self.levels(on_device, torch.from_numpy(n).to(self.device), self.grid)
+            answer: NDArray[np.float32] = self.log_p(levels).cpu().numpy()
         return answer
 
 
-def load_network(card: Card) -> nn.Module:
+def load_network(card: Card) -> network.Network:
     """The card's network with its trained weights, on the CPU.
 
     Raises
@@ -76,7 +83,8 @@ def load_network(card: Card) -> nn.Module:
         raise ValueError(msg)
     net = network.build(card.network, GRIDS[card.channel.grid].shape, len(card.classes))
     net.load_state_dict(load(data))
-    return net.eval().requires_grad_(False)
+    net.eval().requires_grad_(False)
+    return net
 
 
 def choose_device(wanted: str) -> str:
@@ -115,7 +123,7 @@ def prepare(
         Rows of the device batches to come.
     precision : {"auto", "fp32", "bf16"}
         "auto" takes bf16 if it is clearly faster here (on CPUs with AMX or AVX512-BF16 it is twice
-        as fast, on others slower).
+        as fast, on others slower) and names as fp32 does.
     compile : {"never", "auto"}
         "auto" also tries torch.compile where there is a C++ compiler; that takes a minute.
     """
@@ -125,60 +133,77 @@ def prepare(
     torch.backends.cudnn.allow_tf32 = False  # fp32 says what it is
     torch.backends.cudnn.deterministic = True
     modes = {
-        name: _mode(load_network(card), device, grid, dtype)
+        name: mode(load_network(card), device, dtype)
         for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
         if precision in ("auto", name)
     }
     if compile == "auto" and (shutil.which("c++") or shutil.which("g++")):
-        modes |= {f"{name} compiled": _compiled(mode) for name, mode in modes.items()}
+        modes |= {f"{name} compiled": compiled(plain) for name, plain in modes.items()}
 
-    counts = torch.zeros((shapes[-1], grid[0] * grid[1]), dtype=torch.int32, device=device)
-    n = torch.full((shapes[-1],), 2, dtype=torch.int32, device=device)
+    levels_of = network.NETWORKS[card.network].levels
     with torch.inference_mode():
-        seconds = {name: _seconds(mode, counts, n) for name, mode in modes.items()}
-        plain = next(iter(modes))
-        best = min(seconds, key=seconds.__getitem__)
-        if seconds[best] * CLEARLY_FASTER > seconds[plain]:
-            best = plain
+        counts, n = (torch.from_numpy(a).to(device) for a in _probe(shapes[-1], grid))
+        levels = levels_of(counts, n, grid)
+        first = next(iter(modes.values()))(levels).exp()
+        differs = {
+            name: (run(levels).exp() - first).abs().max().item() for name, run in modes.items()
+        }
+        seconds = {name: _seconds(run, levels) for name, run in modes.items()}
+        best = choose(seconds, differs)
         for rows in shapes:
-            modes[best](counts[:rows], n[:rows])
+            modes[best](levels[:rows])
     speed = {name: shapes[-1] / s for name, s in seconds.items()}
-    return Forward(device, best, speed, modes[best])
+    return Forward(device, best, speed, differs, grid, levels_of, modes[best])
 
 
-def _mode(
-    net: nn.Module, device: str, grid: tuple[int, int], dtype: torch.dtype
-) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    net = net.to(device)
-    network.cast_body(net, dtype)
+def choose(seconds: Mapping[str, float], differs: Mapping[str, float]) -> str:
+    """The fastest mode that answers as the first does; the first, unless another is clearly faster.
 
-    def log_p(counts: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
-        # Grey levels are whole numbers up to 255: bf16 holds them exactly.
-        levels = intensity.paper(counts, n).to(dtype).view(-1, 1, *grid)  # (row, 1, dm, dt)
+    >>> choose({"fp32": 1.0, "bf16": 0.5}, {"fp32": 0.0, "bf16": 0.004})
+    'bf16'
+    >>> choose({"fp32": 1.0, "bf16": 0.5}, {"fp32": 0.0, "bf16": 0.02})
+    'fp32'
+    """
+    first = next(iter(seconds))
+    worth = [
+        name
+        for name, s in seconds.items()
+        if s * CLEARLY_FASTER <= seconds[first] and differs[name] <= MOST_DIFFERENCE
+    ]
+    return min(worth, key=seconds.__getitem__, default=first)
+
+
+def mode(net: network.Network, device: str, dtype: torch.dtype) -> Mode:
+    """Levels in, log probabilities out, all but the last layer in `dtype`."""
+    net.to(device)
+    net.body.to(dtype)
+
+    def log_p(levels: torch.Tensor) -> torch.Tensor:
         return torch.log_softmax(net(levels), dim=1)
 
     return log_p
 
 
-def _compiled(
-    mode: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def compiled(plain: Mode) -> Mode:
+    """The same through torch.compile."""
     import torch._inductor.config as inductor
 
     inductor.freezing = True  # weights are constants: without it compiling gains nothing
-    return torch.compile(mode, dynamic=False)
+    return torch.compile(plain, dynamic=False)
 
 
-def _seconds(
-    mode: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    counts: torch.Tensor,
-    n: torch.Tensor,
-    repeats: int = 3,
-) -> float:
+def _probe(rows: int, grid: tuple[int, int]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Counts (row, cell) and n (row,) of curves of 5 to 300 points, some cells with most pairs."""
+    draw = np.random.default_rng(0)
+    n = np.linspace(5, 300, rows).astype(np.int32)
+    share = draw.dirichlet(np.full(grid[0] * grid[1], 0.1), rows)
+    return draw.multinomial(n * (n - 1) // 2, share).astype(np.int32), n
+
+
+def _seconds(run: Mode, levels: torch.Tensor, repeats: int = 3) -> float:
     best = np.inf
-    mode(counts, n).cpu()  # the first run allocates, picks kernels and compiles
     for _ in range(repeats):
         start = time.perf_counter()
-        mode(counts, n).cpu()  # .cpu() waits for the device
+        run(levels).cpu()  # .cpu() waits for the device
         best = min(best, time.perf_counter() - start)
     return best

@@ -4,25 +4,52 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional
+
+from models import intensity
 
 
-class ShallowCNN(nn.Module):
+class Network(nn.Module):
+    """A body that may compute coarsely, and a last layer that stays in fp32.
+
+    Logits in bf16 would be 1 % coarse, and their probabilities with them.
+    """
+
+    body: nn.Module
+    head: nn.Linear
+
+    @staticmethod
+    def levels(counts: torch.Tensor, n: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+        """What the network eats: one of `models.intensity`."""
+        raise NotImplementedError
+
+    def forward(self, levels: torch.Tensor) -> torch.Tensor:
+        """Logits (image, class) of levels (image, ...)."""
+        hidden = self.body(levels.to(next(self.body.parameters()).dtype))
+        logits: torch.Tensor = self.head(hidden.to(self.head.weight.dtype))
+        return logits
+
+
+class ShallowCNN(Network):
     """The shallow network of Mahabal et al. 2017 (arXiv:1709.06257, listing 2).
 
     Its convolution has no padding, as in the paper's Lasagne. Input: intensities 0 to 255, not
     0 to 1 (a hundredfold smaller input learns far slower at the paper's step of 2e-4).
+    1.9 million multiplications an image.
 
     Parameters
     ----------
-    shape : (int, int)
+    grid : (int, int)
         Cells of the grid, (n_dm, n_dt).
     classes : int
         Number of classes.
     """
 
-    def __init__(self, shape: tuple[int, int], classes: int) -> None:
+    levels = staticmethod(intensity.paper)
+
+    def __init__(self, grid: tuple[int, int], classes: int) -> None:
         super().__init__()
-        n_dm, n_dt = shape
+        n_dm, n_dt = grid
         self.body = nn.Sequential(
             nn.Conv2d(1, 32, 3),  # (image, 32, n_dm - 2, n_dt - 2)
             nn.ReLU(inplace=True),
@@ -36,30 +63,120 @@ class ShallowCNN(nn.Module):
         )
         self.head = nn.Linear(128, classes)
 
-    def forward(self, intensity: torch.Tensor) -> torch.Tensor:
-        """Logits (image, class) of intensities (image, 1, n_dm, n_dt)."""
-        logits: torch.Tensor = self.head(self.body(intensity).to(self.head.weight.dtype))
-        return logits
+
+class RowNet(Network):
+    """Each row of equal time difference becomes a token, from itself and its two neighbours.
+
+    Small matrices only, 0.26 million multiplications an image: a seventh of the paper's
+    network, and more accurate, for the most part through its input (`intensity.log_rows`). Nothing
+    is pooled: where in the image a pixel lies is what it means.
+
+    Parameters
+    ----------
+    grid : (int, int)
+        Cells of the grid, (n_dm, n_dt).
+    classes : int
+        Number of classes.
+    """
+
+    levels = staticmethod(intensity.log_rows)
+
+    def __init__(self, grid: tuple[int, int], classes: int) -> None:
+        super().__init__()
+        n_dm, n_dt = grid
+        self.standard = Standard((n_dt + 1, 2 * n_dm))
+        self.body = _Rows(n_dt, 2 * n_dm, 32, 128)
+        self.head = nn.Linear(128, classes)
+
+    def forward(self, levels: torch.Tensor) -> torch.Tensor:
+        return super().forward(self.standard(levels))
 
 
-def build(name: str, shape: tuple[int, int], classes: int) -> nn.Module:
-    """The network that a card calls `name`.
+class Standard(nn.Module):
+    """Every pixel with mean 0 and deviation 1 over the training images, as `learn` saw them."""
+
+    shift: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.zeros(shape))
+        self.register_buffer("scale", torch.ones(shape))
+
+    def learn(self, levels: torch.Tensor) -> None:
+        """Take mean and deviation from levels (image, ...)."""
+        deviation, mean = torch.std_mean(levels, 0)
+        self.scale.copy_(1 / deviation.clamp(min=0.02))  # some pixels are all but always empty
+        self.shift.copy_(-mean * self.scale)
+
+    def forward(self, levels: torch.Tensor) -> torch.Tensor:
+        return torch.addcmul(self.shift, levels, self.scale).clamp_(max=6)
+
+
+class _Rows(nn.Module):
+    def __init__(self, rows: int, width: int, token: int, hidden: int) -> None:
+        super().__init__()
+        self.token = _beside(width, token)
+        self.place = nn.Parameter(0.02 * torch.randn(rows, token))
+        self.mix = _beside(token, token)
+        self.mix_bias = nn.Parameter(torch.zeros(1, token))
+        self.hidden = nn.Linear(rows * token, hidden)
+        self.dropout = nn.Dropout(0.25)
+
+    def forward(self, levels: torch.Tensor) -> torch.Tensor:
+        images, _, width = levels.shape
+        # The empty row between images stays zero: whatever came there, this is below it.
+        place = functional.pad(self.place, (0, 0, 0, 1), value=-1e9)
+        tokens = along_rows(levels.view(-1, width), self.token, place).relu_()  # (row, token)
+        mixed = along_rows(tokens, self.mix, self.mix_bias).relu_()
+        # What was computed in the empty rows is left out here.
+        x = (tokens + mixed).view(images, -1)[:, : self.hidden.in_features]
+        hidden: torch.Tensor = self.dropout(self.hidden(self.dropout(x)).relu_())
+        return hidden
+
+
+def along_rows(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """A convolution along the rows of all images at once, which empty rows part.
+
+    Three products of matrices: the library's own convolution takes a third longer in a batch of
+    256, five times as long in one of 16.
+
+    Parameters
+    ----------
+    rows : (row, width)
+    weight : (3, width, out)
+        For the row before, the row itself, the row after.
+    bias : (period, out)
+        Repeated along the rows.
+
+    Returns
+    -------
+    (row, out)
+    """
+    result = bias.repeat(len(rows) // len(bias), 1)
+    result.addmm_(rows, weight[1])
+    result[1:].addmm_(rows[:-1], weight[0])
+    result[:-1].addmm_(rows[1:], weight[2])
+    return result
+
+
+def _beside(width: int, out: int) -> nn.Parameter:
+    limit = (3 * width) ** -0.5  # as PyTorch's own convolutions begin
+    return nn.Parameter(torch.empty(3, width, out).uniform_(-limit, limit))
+
+
+NETWORKS: dict[str, type[ShallowCNN] | type[RowNet]] = {"rows": RowNet, "shallow": ShallowCNN}
+
+
+def build(name: str, grid: tuple[int, int], classes: int) -> Network:
+    """The network that a card calls `name`, for the (n_dm, n_dt) cells of a grid.
 
     Raises
     ------
     ValueError
         There is no network of that name.
     """
-    if name == "shallow":
-        return ShallowCNN(shape, classes)
-    msg = f"no network is called {name!r}; there is: shallow"
-    raise ValueError(msg)
-
-
-def cast_body(net: nn.Module, dtype: torch.dtype) -> None:
-    """Let all of a network but its last layer compute in `dtype`.
-
-    Logits in bf16 would be 1 % coarse, and their probabilities with them.
-    """
-    assert isinstance(net.body, nn.Module)
-    net.body.to(dtype)
+    if name not in NETWORKS:
+        msg = f"no network is called {name!r}; there are: {', '.join(NETWORKS)}"
+        raise ValueError(msg)
+    return NETWORKS[name](grid, classes)

@@ -23,10 +23,10 @@ def test_probability_one_falls_in_the_last_bin() -> None:
     assert score(np.array([[1.0, 0.0]], np.float32), np.array([0])).ece == 0
 
 
-def test_the_shipped_network_names_stars_it_never_saw(shared_data: Path) -> None:
+@pytest.mark.parametrize("card", cards.shipped(), ids=lambda card: card.name)
+def test_a_shipped_network_names_stars_it_never_saw(shared_data: Path, card: cards.Card) -> None:
     curves = catalogue.read(shared_data / "lightcurves")
-    card = cards.find("crts-shallow")
-    network = forward.prepare(card, "cpu", (256,))
+    network = forward.prepare(card, "cpu", (256,), precision="fp32")
     objects = curves.test
     p = predict(network, curves, objects, curves.n[objects], card.channel.grid)
     whole = score(p, curves.label[objects])
@@ -35,4 +35,4 @@ def test_the_shipped_network_names_stars_it_never_saw(shared_data: Path) -> None
     assert whole.balanced >= 0.55
     assert whole.ece <= 0.05
     written = next(m for m in card.measured if m["points"] == 0 and not m["nightly"])
-    assert whole.accuracy == pytest.approx(written["accuracy"], abs=0.003)
+    assert whole.accuracy == pytest.approx(written["accuracy"], abs=0.001)

@@ -6,7 +6,14 @@ from math import floor
 import numpy as np
 import torch
 
-from models.intensity import paper
+from models import intensity
+
+
+def paper(counts: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+    """By the kernel, which the operators of a GPU equal: (image, cell)."""
+    levels = intensity.paper(counts.int(), n, (1, counts.shape[1]))[:, 0, 0]
+    assert torch.equal(levels, intensity.paper_tensor(counts.int(), n))
+    return levels
 
 
 def test_it_is_the_papers_formula_in_exact_numbers() -> None:
@@ -38,4 +45,30 @@ def test_one_pair_shows_up_to_7141_points_and_all_pairs_are_white() -> None:
 
 
 def test_images_without_pairs_are_black() -> None:
-    assert not paper(torch.zeros((2, 3, 4), dtype=torch.int32), torch.tensor([0, 1])).any()
+    assert not paper(torch.zeros((2, 12), dtype=torch.int32), torch.tensor([0, 1])).any()
+
+
+def test_log_rows_by_hand() -> None:
+    counts = torch.tensor([[3, 0, 0, 1, 5000, 4]], dtype=torch.int32)  # (dm, dt) = (2, 3)
+    levels = intensity.log_rows(counts, torch.tensor([9]), (2, 3))
+    expected = torch.tensor(
+        [  # log1p(count) / 3 of each dm, then its share of the row
+            [np.log(4) / 3, np.log(2) / 3, np.sqrt(3 / 4), np.sqrt(1 / 4)],
+            [0, np.log(5001) / 3, 0, 1],
+            [0, np.log(5) / 3, 0, 1],
+            [0, 0, 0, 0],  # the empty row
+        ]
+    )
+    assert torch.allclose(levels[0], expected.float())
+
+
+def test_a_gpu_would_see_the_same_log_rows() -> None:
+    draw = np.random.default_rng(3)
+    counts = draw.integers(0, 40_000, (40, 22 * 23)).astype(np.int32)
+    counts[draw.random(counts.shape) < 0.8] = 0
+    counts[5] = 0
+    counts[6] = 2**31 - 1  # the sum of a row is beyond int32
+    made = torch.from_numpy(counts)
+    levels = intensity.log_rows(made, torch.ones(40), (22, 23))
+    assert torch.allclose(levels, intensity.log_rows_tensor(made, (22, 23)), rtol=3e-7, atol=0)
+    assert not levels[5].any()

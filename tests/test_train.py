@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from models import cards, train
 from models.catalogue import CLASSES, FILE
@@ -32,38 +31,35 @@ def sky(folder: Path, objects: int = 420, seed: int = 3) -> None:
     )
 
 
-def test_training_learns_writes_a_card_and_repeats(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", train.RECIPES)
+def test_training_learns_writes_a_card_and_repeats(tmp_path: Path, name: str) -> None:
     sky(tmp_path)
     told: list[train.Epoch] = []
-    card = train.train(tmp_path, tmp_path / "a", 15, seed=1, device="cpu", progress=told.append)
+    card = train.train(tmp_path, tmp_path / "a", name, 15, 1, "cpu", told.append)
     assert [e.number for e in told] == list(range(1, 16))
     assert told[-1].validation_accuracy > 0.8
     assert told[-1].validation_loss < told[0].validation_loss
     assert card.measured[0]["accuracy"] > 0.9
 
-    read = cards.read(tmp_path / "a" / "crts-shallow.toml")
+    read = cards.read(tmp_path / "a" / f"{name}.toml")
     assert read.weights_sha256 == card.weights_sha256
     assert read.inputs == card.inputs
     assert read.domain == card.domain
     assert read.training["best_epoch"] == max(e.number for e in told if e.best)
 
-    again = train.train(tmp_path, tmp_path / "b", 2, seed=1, device="cpu")
-    twin = train.train(tmp_path, tmp_path / "c", 2, seed=1, device="cpu")
-    other = train.train(tmp_path, tmp_path / "d", 2, seed=2, device="cpu")
+    again = train.train(tmp_path, tmp_path / "b", name, 2, 1, "cpu")
+    twin = train.train(tmp_path, tmp_path / "c", name, 2, 1, "cpu")
+    other = train.train(tmp_path, tmp_path / "d", name, 2, 2, "cpu")
     assert again.weights_sha256 == twin.weights_sha256 != other.weights_sha256
 
 
-def test_shortened_lengths_lie_between_four_and_all() -> None:
-    n = np.repeat([2, 3, 4, 5, 300], 4000)
-    length = train.shortened(n, np.random.default_rng(0))
-    assert (length <= n).all()
-    assert length[n == 2].min() == 2
-    assert set(length[n == 5]) == {4, 5}
-    long = length[n == 300]
-    assert (long.min(), long.max()) == (4, 300)
-    middle = np.median(np.log(long))
-    assert middle == pytest.approx(np.log(np.sqrt(4 * 300)), abs=0.15)
+def test_a_network_without_a_recipe_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(LookupError, match="'crts-deep'; there are: crts-rows, crts-shallow"):
+        train.train(tmp_path, tmp_path, "crts-deep")
 
 
-def test_the_dtype_is_one_that_trains() -> None:
-    assert train.faster_dtype("cpu") in (torch.float32, torch.bfloat16)
+def test_the_step_warms_up_and_falls_to_nothing() -> None:
+    rows, shallow = train.RECIPES["crts-rows"], train.RECIPES["crts-shallow"]
+    assert [rows.factor(done) for done in (0, 0.04, 0.08, 0.54)] == pytest.approx([0, 0.5, 1, 0.5])
+    assert rows.factor(1) == pytest.approx(0)
+    assert {shallow.factor(done) for done in (0, 0.5, 1)} == {1.0}

@@ -38,7 +38,7 @@ COMMANDS = {
     "kafka": "Run the local Kafka alone, until Ctrl-C.",
     "labels": "Print the labels topic: all that is there, or what comes from now on.",
     "simulate": "Make packets as a survey sends them, with the truth beside them.",
-    "train": "Train the network on labelled light curves; writes weights and card.",
+    "train": "Train a network on labelled light curves; writes weights and card.",
 }
 
 

@@ -235,11 +235,12 @@ def train(
     data: Path,
     *,
     out: Path = Path("weights"),
-    epochs: int = 28,
+    name: Literal["crts-rows", "crts-shallow"] = "crts-rows",
+    epochs: int | None = None,
     seed: int = 0,
     device: str = "auto",
 ) -> None:
-    """Train the network on labelled light curves; writes weights and card.
+    """Train a network on labelled light curves; writes weights and card.
 
     Parameters
     ----------
@@ -247,8 +248,10 @@ def train(
         Folder with crts_south.npz.
     out
         Folder for the weights and the card.
+    name
+        Of the network and its card: the stream's, or the paper's.
     epochs
-        Passes over the data.
+        Passes over the data; the recipe's own if not given.
     seed
         The same seed on the same kind of device gives the same weights.
     device
@@ -257,13 +260,17 @@ def train(
     tune_malloc()
     set_kernel_cache()
     try:
+        from models.train import Epoch
         from models.train import train as fit
     except ModuleNotFoundError as error:
         msg = f"training needs {error.name}: pip install 'nightjar[models]'"
         raise Failed(msg) from None
     from workers.show import epoch_line
 
-    card = fit(data, out, epochs, seed, device, lambda epoch: print(epoch_line(epoch), flush=True))
+    def say(epoch: Epoch) -> None:
+        print(epoch_line(epoch), flush=True)
+
+    card = fit(data, out, name, epochs, seed, device, say)
     print(f"{card.classifier} in {card.weights}")
 
 

@@ -62,8 +62,8 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Classify:
-    model: str = "crts-shallow"
-    """Name of the card of the network."""
+    model: str = "crts-rows"
+    """Name of the network's card; crts-shallow is the paper's network."""
     device: str = "auto"
     """cpu, cuda, cuda:N, or auto: the GPU where there is one."""
     max_batch: Positive = 256

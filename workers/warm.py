@@ -48,8 +48,9 @@ def _kernels() -> None:
     from models import cards
     from models.classifier import Classifier
 
-    card = cards.find("crts-shallow")
+    card = cards.find("crts-rows")
     classifier = Classifier(card, "cpu")
+    Classifier(cards.find("crts-shallow"), "cpu")  # its image has a kernel of its own
     for survey in ("ztf", "lsst"):
         curves = Curves(card.inputs, MemoryStore())
         values = [value for value, _, _ in Simulation(survey, 8, 60, cutouts=False).packets()]
