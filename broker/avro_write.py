@@ -25,7 +25,7 @@ class WriteProgram:
     columns of fixed size that do so both in Avro and in the row.
 
     `most` are the bytes that a row of each table takes at most, beside its spans' bytes; `spans`
-    each table's SPAN columns. `names` begin with "" and BESIDE.
+    are the SPAN columns: table, offset. `names` begin with "" and BESIDE.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class WriteProgram:
         self.loops = {path: t for t, path in enumerate(names) if t > 1}
         self.names, self.tables = names, tables
         self.most = [0] * len(tables)
-        self.spans: list[list[str]] = [[] for _ in tables]
+        self.spans: list[tuple[int, int]] = []
         self.columns: dict[str, tuple[int, str]] = {}  # full path -> table and column
         self.fixed = dict(constants)
         for t, (path, table) in enumerate(zip(names, tables, strict=True)):
@@ -136,18 +136,18 @@ class WriteProgram:
             else:
                 self.bytes(t, bytes([2 * fits[0]]))
         self.most[t] += VARINT + (dtype.itemsize if dtype.kind == "S" else 0)
-        self.present(kind, owner, name, offset, dtype)
+        self.present(kind, owner, offset, dtype)
         if option >= 0:
             self.code[option + 7] = len(self.code)
             self.last = -1
 
-    def present(self, kind: Type, t: int, name: str, offset: int, dtype: np.dtype[Any]) -> None:
+    def present(self, kind: Type, t: int, offset: int, dtype: np.dtype[Any]) -> None:
         """A column's value that is there."""
         size, is_text = dtype.itemsize, int(kind.kind == "string")
         if dtype.kind == "S":
             self.emit(ops.TEXT, t, offset, size, is_text)
         elif dtype.kind == "V":
-            self.spans[t].append(name)
+            self.spans.append((t, offset))
             if kind.kind in _ENCODED:
                 self.emit(ops.ENCODED, t, offset)
             else:
@@ -162,6 +162,8 @@ class WriteProgram:
                 self.emit(ops.BOOL, t, offset, ops.FORMS.index(form))
             elif (kind.kind, form) == ("long", "i8"):
                 self.emit(ops.LONG, t, offset)
+            elif (kind.kind, form) == ("int", "i4"):
+                self.emit(ops.INT4, t, offset)
             elif form == "u1" and low == 0:
                 self.emit(ops.WORD, t, offset, high + 1)
             else:

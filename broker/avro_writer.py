@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker import encoder
-from broker import interpreter as ops
 from broker.avro import NO_COLUMNS, explain
 from broker.avro_table import Table
 from broker.avro_types import parse
@@ -64,12 +63,16 @@ class Writer:
         program = WriteProgram(self._names, self._tables, constants)
         program.whole(parse(schema))
         self._code = np.array(program.code, np.int64)
-        self._most, self._spans = program.most, program.spans
-        self._kept = [np.frombuffer(b + b"\0", "u1") for b in (program.constants, before, behind)]
+        self._spans = np.array(program.spans, np.int64).reshape(-1, 2)
+        self._kept = [
+            np.frombuffer(b + bytes(8), "u1") for b in (program.constants, before, behind)
+        ]
         self._constants, start, end = (b.ctypes.data for b in self._kept)
         self._frame = (start, len(before), end, len(behind), int(sized))
-        self._blank = np.zeros((len(self._names), 3), np.int64)  # tables of no rows
-        self._blank[:, ops.DEFAULT] = [row.ctypes.data for row in self._default_rows]
+        self._blank = np.zeros((len(self._names), 5), np.int64)  # tables of no rows
+        self._blank[:, encoder.SIZE] = [t.dtype.itemsize for t in self._tables]
+        self._blank[:, encoder.DEFAULT] = [row.ctypes.data for row in self._default_rows]
+        self._blank[:, encoder.MOST] = program.most
 
     def write(
         self,
@@ -91,34 +94,35 @@ class Writer:
         n = len(first[self._names[2]]) - 1 if own[0] is None else len(own[0])
         edges = np.zeros((len(own), n + 1), np.int64)
         tables = self._blank.copy()
-        room = encoder.SIZE_ROOM + self._most[0] + encoder.SLACK
         for t, (path, table) in enumerate(zip(self._names, own, strict=True)):
             if table is None:
                 continue
             if table.dtype != self._tables[t].dtype:
                 msg = f"the rows of {path!r} are {table.dtype}, not {self._tables[t].dtype}"
                 raise TypeError(msg)
-            tables[t, : ops.DEFAULT] = table.ctypes.data, table.itemsize
-            most = 1
-            if t > 1:
-                edges[t] = _checked(first[path], n, len(table), path)
-                most = int(np.diff(edges[t]).max(initial=0))
-                room += most * self._most[t]
+            tables[t, encoder.AT], tables[t, encoder.ROWS] = table.ctypes.data, len(table)
+            if t > 1 and np.shape(first[path]) == (n + 1,):
+                edges[t] = first[path]
+            elif t > 1:
+                edges[t, 0] = -1
             elif len(table) != n:
                 msg = f"{len(table)} rows beside {n}"
                 raise ValueError(msg)
-            room += most * _longest(table, self._spans[t], len(heap))
-        out = np.empty(room, np.uint8)
         heap = np.ascontiguousarray(heap)
+        size, undivided = encoder.room_needed(tables, edges, self._spans, len(heap))
+        if undivided >= 0:
+            path, count = self._names[undivided], tables[undivided, encoder.ROWS]
+            msg = f"first[{path!r}] does not divide {count} rows among {n} values"
+            raise ValueError(msg)
         values: list[Any] = [None] * n
         written, error = encoder.write_batch(
             self._code,
             self._constants,
             tables,
             edges,
-            (heap.ctypes.data, len(heap)),
+            heap,
             self._frame,
-            out.ctypes.data,
+            np.empty(size, np.uint8),
             id(values),
             n,
         )
@@ -129,27 +133,3 @@ class Writer:
             msg = f"value {written} cannot be written: {explain(error)}"
             raise ValueError(msg)
         return values
-
-
-def _longest(rows: NDArray[np.void], fields: Sequence[str], heap: int) -> int:
-    """Bytes that the spans of one row take at most, if all lie inside the heap."""
-    total = 0
-    for field in fields:
-        span: Any = rows
-        for part in field.split("."):
-            span = span[part]
-        total += min(int(span["length"].max(initial=0)), heap)
-    return total
-
-
-def _checked(first: NDArray[np.int64], n: int, rows: int, path: str) -> NDArray[np.int64]:
-    first = np.asarray(first, np.int64)
-    if (
-        first.shape != (n + 1,)
-        or first[0] < 0
-        or first[-1] > rows
-        or (first[1:] < first[:-1]).any()
-    ):
-        msg = f"first[{path!r}] does not divide {rows} rows among {n} values"
-        raise ValueError(msg)
-    return first

@@ -15,7 +15,6 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from broker.bytewise import NOT_UTF8, OUT_OF_RANGE, utf8
-from broker.interpreter import AT, DEFAULT, SIZE
 from broker.memory import (
     copy,
     load_f4,
@@ -48,15 +47,19 @@ OPTION = 4  # table, offset, test (REAL, TEXT, SPAN or INT), its size or form, t
 #             value's tag, target behind the value that follows
 COPY = 5  # table, offset, bytes: neighbours of fixed size, in Avro as in the row
 LONG = 6  # table, offset: an i8 that is an Avro long
-WORD = 7  # table, offset, length: an enum's u1
-INT = 8  # table, offset, form of the column (below), least, greatest
-BOOL = 9  # table, offset, form
-REAL = 10  # table, offset, bytes of the column, bytes in Avro
-TEXT = 11  # table, offset, bytes of the column, 1 if it must be UTF-8
-SPAN = 12  # table, offset, 1 if it must be UTF-8
-ENCODED = 13  # table, offset: a span of bytes that are Avro already
+INT4 = 7  # table, offset: an i4 that is an Avro int
+WORD = 8  # table, offset, length: an enum's u1
+INT = 9  # table, offset, form of the column (below), least, greatest
+BOOL = 10  # table, offset, form
+REAL = 11  # table, offset, bytes of the column, bytes in Avro
+TEXT = 12  # table, offset, bytes of the column, 1 if it must be UTF-8
+SPAN = 13  # table, offset, 1 if it must be UTF-8
+ENCODED = 14  # table, offset: a span of bytes that are Avro already
 #: Forms of integer columns; u8 is read as i8: beyond int64 it is negative, so out of range.
 FORMS = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
+#: Columns of the array `tables` (table, 5): address and bytes of a row, address of the default row,
+#: rows, and bytes that a row takes at most.
+AT, SIZE, DEFAULT, ROWS, MOST = range(5)
 SIZE_ROOM = 16  #: bytes before a value in which its length is made
 SLACK = 8  #: bytes that a number may write behind its end
 
@@ -98,6 +101,17 @@ def put_varint(to: int, value: int) -> int:
         store_u1(to + 8, np.uint8(top | np.uint64(128)))
         store_u1(to + 9, np.uint8(1))
     return to + length
+
+
+@njit(cache=True, nogil=True)
+def put(to: int, at: int, size: int) -> None:
+    """`copy` for few bytes, which costs a call otherwise."""
+    if size < 8 or size > 64:
+        copy(to, at, size)
+    else:
+        for k in range(0, size - 8, 8):
+            store_i8(to + k, load_i8(at + k))
+        store_i8(to + size - 8, load_i8(at + size - 8))
 
 
 @njit(cache=True, nogil=True)
@@ -189,11 +203,14 @@ def write(
             at = word(rows, 2 * table) + word(code, pc + 2)
             if op == COPY:
                 size = word(code, pc + 3)
-                copy(to, at, size)
+                put(to, at, size)
                 to += size
                 pc += 4
             elif op == LONG:
                 to = put_varint(to, load_i8(at))
+                pc += 3
+            elif op == INT4:
+                to = put_varint(to, load_i4(at))
                 pc += 3
             elif op == WORD:
                 value = load_u1(at)
@@ -224,7 +241,7 @@ def write(
                 if word(code, pc + 4) == 1 and not is_text(at, length):
                     return NOT_UTF8
                 to = put_varint(to, length)
-                copy(to, at, length)
+                put(to, at, length)
                 to += length
                 pc += 5
             elif op == SPAN:
@@ -254,8 +271,12 @@ def write(
                     pc += 8
                 to += 1
         elif op == CONSTANT:
-            copy(to, constants + word(code, pc + 1), word(code, pc + 2))
-            to += word(code, pc + 2)
+            size = word(code, pc + 2)
+            if size <= 8:  # constants have as many bytes behind them, and so has the room
+                store_i8(to, load_i8(constants + word(code, pc + 1)))
+            else:
+                put(to, constants + word(code, pc + 1), size)
+            to += size
             pc += 3
         elif op == LOOP:
             loop = pc
@@ -277,32 +298,63 @@ def write(
             return to
 
 
+@njit(cache=True, nogil=True)
+def room_needed(tables: I8, edges: I8, spans: I8, heap: int) -> tuple[int, int]:
+    """Bytes that writing a value needs at most, and -1; or 0 and the first table that its edges do
+    not divide. Shape: spans (span, 2) table, offset; `heap` is the length of the bytes they name.
+    """
+    size = SIZE_ROOM + SLACK
+    longest = np.zeros(len(tables), np.int64)
+    for k in range(len(spans)):
+        table, most = spans[k, 0], 0
+        for i in range(tables[table, ROWS]):
+            at = tables[table, AT] + i * tables[table, SIZE] + spans[k, 1]
+            most = max(most, load_i8(at + 8))
+        longest[table] += min(most, heap)
+    for t in range(len(tables)):
+        most = 1
+        if t > 1:
+            most, before = 0, 0
+            for i in range(edges.shape[1]):
+                if edges[t, i] < before:
+                    return 0, t
+                if i > 0:
+                    most = max(most, edges[t, i] - before)
+                before = edges[t, i]
+            if before > tables[t, ROWS]:
+                return 0, t
+        size += most * (tables[t, MOST] + longest[t])
+    return size, -1
+
+
 @njit(cache=True)
 def write_batch(
     code: I8,
     constants: int,
     tables: I8,
     edges: I8,
-    heap: Heap,
+    heap: NDArray[np.uint8],
     frame: tuple[int, int, int, int, int],
-    out: int,
+    room: NDArray[np.uint8],
     values: int,
     n: int,
 ) -> tuple[int, int]:
     """Write n values into the list whose ``id`` is `values`.
 
-    Returns the number of the first that cannot be written and why, or n and 0. `constants` and
-    `out` are addresses, `heap` is an address and a length. `frame` is what stands around each
-    value: address and length of what stands before, of what stands behind, and 1 if the value's
-    own length stands right before it.
+    Returns the number of the first that cannot be written and why, or n and 0. `constants` is an
+    address, `room` as long as `room_needed` says. `frame` is what stands around each value:
+    address and length of what stands before, of what stands behind, and 1 if the value's own
+    length stands right before it. Shapes: tables (table, 5), edges (table, n + 1).
     """
+    out: int = room.ctypes.data
+    body = out + SIZE_ROOM
+    its_heap = (heap.ctypes.data, len(heap))
     rows = np.zeros(2 * len(tables), np.int64)
     before, n_before, behind, n_behind, sized = frame
     for i in range(n):
         for t in range(2):
             rows[2 * t] = tables[t, AT] + i * tables[t, SIZE]
-        body = out + SIZE_ROOM
-        to = write(code, constants, tables, edges, i, heap, body, rows)
+        to = write(code, constants, tables, edges, i, its_heap, body, rows)
         if to < 0:
             return i, to
         length = to - body

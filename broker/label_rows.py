@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from broker.encoding import long, text
-from broker.memory import copy, load_f4, load_f8, load_i8, store_f4, store_f8, store_u1
+from broker.memory import copy, load_f4, load_f8, load_i8, store_f4, store_f8, store_i8, store_u1
 from broker.records import CONTEXT, IMAGE, REASONS, SPAN, Labels
 from broker.taxonomy import NOT_CLASSIFIED, RESIDUAL
 
@@ -48,52 +47,48 @@ _TOTAL, _TOTAL_ERR = _fields["total_flux_njy"][1], _fields["total_flux_err_njy"]
 _CONTEXT: Any = IMAGE["context"].fields
 
 
-@dataclass(frozen=True, slots=True)
-class _Template:
-    """An array of (constant, float) in Avro, the floats left open."""
+#: Keys of the context's map, each in words of 8 bytes that are copied whole.
+_KEYS = [text(name) for name in CONTEXT]
+_KEY_ROOM = -(-max(map(len, _KEYS)) // 8) * 8
+_KEY_WORDS = np.array(_KEYS, f"S{_KEY_ROOM}").view(np.int64)
+#: Of each scalar of the context: length of its key, its offset in IMAGE, its bytes.
+_SCALARS = np.array(
+    [
+        (len(key), _fields["context"][1] + _CONTEXT[name][1], _CONTEXT[name][0].itemsize)
+        for key, name in zip(_KEYS, CONTEXT, strict=True)
+    ],
+    np.int64,
+)
+_CONTEXT_ROOM = sum(len(key) + 8 for key in _KEYS) + _KEY_ROOM + 8
 
-    encoded: bytes
-    holes: NDArray[np.int64]  # (item,) where each one's float belongs
+Template = tuple[NDArray[np.uint8], NDArray[np.int64]]  # Avro, and where floats are put into it
 
 
-def _template(constants: Sequence[bytes], value: bytes = bytes(4)) -> _Template:
+def _template(constants: Sequence[bytes], value: bytes = bytes(4)) -> Template:
+    """An array of (constant, float) in Avro."""
     encoded = bytearray(long(len(constants)) if constants else b"")
     holes = []
     for constant in constants:
         encoded += constant
         holes.append(len(encoded))
         encoded += value
-    return _Template(bytes(encoded) + b"\0", np.array(holes, np.int64))
+    return np.frombuffer(bytes(encoded) + b"\0", np.uint8), np.array(holes, np.int64)
+
+
+_ONE, _NO_HOLES = np.float32(1).tobytes(), np.zeros(0, np.int64)
+_UNNAMED = _template([long(NOT_CLASSIFIED)], _ONE)[0]
 
 
 @lru_cache(16)
 def _templates(
     classes: tuple[str, ...], class_ids: tuple[int, ...], conditional: bool
-) -> tuple[_Template, _Template, NDArray[np.int64]]:
+) -> tuple[Template, Template, NDArray[np.int64]]:
     """Our list of a named label, DESC's, and which entry of DESC's each class is added to."""
     ours = _template([text(name) for name in classes])
     if conditional:
-        residual = _template([long(RESIDUAL)], _ONE)
-        return ours, _Template(residual.encoded, np.zeros(0, np.int64)), np.zeros(0, np.int64)
+        return ours, (_template([long(RESIDUAL)], _ONE)[0], _NO_HOLES), _NO_HOLES
     ids, which = np.unique(class_ids, return_inverse=True)
     return ours, _template([long(i) for i in ids.tolist()]), which.astype(np.int64)
-
-
-_ONE = np.float32(1).tobytes()
-_UNNAMED = _template([long(NOT_CLASSIFIED)], _ONE).encoded
-_KEYS = [text(name) for name in CONTEXT]
-_ENDS = np.cumsum([0, *map(len, _KEYS)])
-#: Of each scalar of the context: where its key begins and ends among the keys, its offset in IMAGE
-#: and its bytes.
-_SCALARS = np.array(
-    [
-        (a, b, _fields["context"][1] + _CONTEXT[name][1], _CONTEXT[name][0].itemsize)
-        for a, b, name in zip(_ENDS[:-1], _ENDS[1:], CONTEXT, strict=True)
-    ],
-    np.int64,
-)
-_KEY_BYTES = np.frombuffer(b"".join(_KEYS), np.uint8)
-_CONTEXT_ROOM = int(_ENDS[-1]) + 8 * len(CONTEXT) + 2
 
 
 def label_rows(labels: Labels) -> tuple[NDArray[np.void], NDArray[np.uint8]]:
@@ -105,7 +100,7 @@ def label_rows(labels: Labels) -> tuple[NDArray[np.void], NDArray[np.uint8]]:
     """
     ours, desc, which = _templates(labels.classes, labels.class_ids, bool(labels.conditional_on))
     images = np.ascontiguousarray(labels.images.images)
-    room = len(ours.encoded) + max(len(desc.encoded), len(_UNNAMED)) + _CONTEXT_ROOM
+    room = len(ours[0]) + max(len(desc[0]), len(_UNNAMED)) + _CONTEXT_ROOM
     rows, heap = np.empty(len(images), LABEL), np.empty(len(images) * room, np.uint8)
     _fill(
         images.ctypes.data,
@@ -113,15 +108,11 @@ def label_rows(labels: Labels) -> tuple[NDArray[np.void], NDArray[np.uint8]]:
         labels.classified_ms,
         labels.reason,
         np.ascontiguousarray(labels.probabilities, np.float32),
-        np.frombuffer(ours.encoded, np.uint8),
-        ours.holes,
-        np.frombuffer(desc.encoded, np.uint8),
-        desc.holes,
+        *ours,
+        *desc,
         which,
-        np.frombuffer(_UNNAMED, np.uint8),
-        _SCALARS,
-        _KEY_BYTES.ctypes.data,
-        heap.ctypes.data,
+        _UNNAMED,
+        heap,
         rows,
     )
     return rows, heap
@@ -146,25 +137,25 @@ def _list(
 
 
 @njit(cache=True, nogil=True)
-def _context(to: int, image: int, scalars: NDArray[np.int64], keys: int) -> int:
+def _context(to: int, image: int) -> int:
     """The scalars that are known, as an Avro map of doubles."""
     start = to
     to += 1  # their number: less than 64, so one byte
     known = 0
-    for k in range(len(scalars)):
-        at = image + scalars[k, 2]
-        value = load_f8(at) if scalars[k, 3] == 8 else np.float64(load_f4(at))
+    for k in range(len(_SCALARS)):
+        at = image + _SCALARS[k, 1]
+        value = load_f8(at) if _SCALARS[k, 2] == 8 else np.float64(load_f4(at))
         if not np.isnan(value):
-            length = scalars[k, 1] - scalars[k, 0]
-            copy(to, keys + scalars[k, 0], length)
-            store_f8(to + length, value)
-            to += length + 8
+            for w in range(_KEY_ROOM // 8):
+                store_i8(to + 8 * w, _KEY_WORDS[k * (_KEY_ROOM // 8) + w])
+            to += _SCALARS[k, 0]
+            store_f8(to, value)
+            to += 8
             known += 1
+    store_u1(start, np.uint8(2 * known))
     if known > 0:
-        store_u1(start, np.uint8(2 * known))
         store_u1(to, np.uint8(0))
-        return to + 1
-    store_u1(start, np.uint8(0))
+        to += 1
     return to
 
 
@@ -181,13 +172,12 @@ def _fill(
     desc_holes: NDArray[np.int64],
     which: NDArray[np.int64],
     unnamed: NDArray[np.uint8],
-    scalars: NDArray[np.int64],
-    keys: int,
-    heap: int,
+    heap: NDArray[np.uint8],
     rows: NDArray[np.void],
 ) -> None:
     added = np.zeros(len(desc_holes), np.float32)
-    to: int = heap
+    start: int = heap.ctypes.data
+    to = start
     for i in range(len(rows)):
         image, row = images + i * stride, rows[i]
         row.ingested_ms = load_i8(image + _DECODED_MS)
@@ -210,7 +200,7 @@ def _fill(
         else:
             copy(to, unnamed.ctypes.data, len(unnamed))
             to += len(unnamed)
-        row.classifications.start = at - heap
+        row.classifications.start = at - start
         row.classifications.length = to - at
         at = to
         if reason[i] == NAMED:
@@ -218,9 +208,9 @@ def _fill(
         else:
             store_u1(to, np.uint8(0))
             to += 1
-        row.classes.start = at - heap
+        row.classes.start = at - start
         row.classes.length = to - at
         at = to
-        to = _context(to, image, scalars, keys)
-        row.context.start = at - heap
+        to = _context(to, image)
+        row.context.start = at - start
         row.context.length = to - at

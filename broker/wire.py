@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from broker.avro import TRUNCATED, Reader, Rows, Table, explain
 from broker.avro_writer import NO_BYTES, Writer
-from broker.hashes import alert_hashes, partitions
-from broker.records import ALERT, BLOCK, IMAGE, POINT, PRESENCE, SPAN, SURVEYS, Detections, Images
+from broker.hashes import alert_hashes, keys, partitions
+from broker.records import ALERT, BLOCK, IMAGE, POINT, PRESENCE, SPAN, Detections, Images
 from schemas import FOLDER, find
 
 __all__ = [
@@ -214,10 +214,3 @@ def read_pages(
     """
     found, faults = _PAGE.read(values)
     return found.rows["points"], found.first["points"], faults
-
-
-def keys(alerts: NDArray[np.void]) -> list[bytes]:
-    """Kafka key of each alert's object, e.g. ``b"ztf:ZTF18aaiscil"``."""
-    before = [f"{survey}:".encode() for survey in SURVEYS]
-    pairs = zip(alerts["survey"].tolist(), alerts["object"].tolist(), strict=True)
-    return [before[survey] + name for survey, name in pairs]

@@ -330,7 +330,8 @@ def plain_murmur2(data: Sequence[int]) -> int:
 )
 def test_murmur2_is_the_java_clients(key: bytes, expected: int) -> None:
     assert plain_murmur2(key) == expected % (1 << 32)
-    assert murmur2(np.frombuffer(key, np.uint8).copy(), len(key)) == expected % (1 << 32)
+    held = np.frombuffer(key + b"\xff", np.uint8)
+    assert murmur2(held.ctypes.data, len(key)) == expected % (1 << 32)
 
 
 def test_keys_and_partitions() -> None:
@@ -342,12 +343,16 @@ def test_keys_and_partitions() -> None:
     for count in (1, 6, 64):
         expected = [(plain_murmur2(key) & 0x7FFFFFFF) % count for key in keys]
         assert wire.partitions(alerts, count).tolist() == expected
-    assert wire.partitions(np.zeros(0, ALERT), 4).tolist() == []
+    assert wire.keys(alerts[::-3]) == keys[::-3]
+    assert wire.partitions(alerts[::-3], 6).tolist() == wire.partitions(alerts, 6)[::-3].tolist()
+    assert wire.keys(alerts[:0]) == wire.partitions(np.zeros(0, ALERT), 4).tolist() == []
     with pytest.raises(ValueError, match="partitions"):
         wire.partitions(alerts, 0)
     alerts["survey"] = 3
     with pytest.raises(ValueError, match="survey 3"):
         wire.partitions(alerts, 4)
+    with pytest.raises(ValueError, match="survey 3"):
+        wire.keys(alerts)
 
 
 def test_alert_hashes_tell_every_alert_and_place_apart() -> None:
