@@ -36,6 +36,7 @@ def test_a_target_on_the_value_itself() -> None:
     assert figure("p99", [1001.0], "ms", most(1000)).reached is False
     assert figure("share", [89.9], "%", least(90)).reached is False
     assert figure("memory", [1.0], "MB").reached is None
+    assert figure("rate", [float("nan")], "/s", least(1)).reached is None
 
 
 def test_nothing_reaches_a_ratio_without_a_comparison() -> None:

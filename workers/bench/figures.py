@@ -86,7 +86,7 @@ def figure(
     reached = None
     if target is not None:
         held = value if target.of == "value" else better
-        if held is not None:
+        if held is not None and held == held:  # a rate of one commit is no number
             reached = bool(held <= target.bound if target.sign == "<=" else held >= target.bound)
     return Figure(
         name,

@@ -66,6 +66,8 @@ def _rows(night: Night, rate: float, costs: dict[str, Cost], bare: list[Pass]) -
     bare_us = sum(b.us for b in bare) / len(bare)
     for name in (*SPANS, "kafka"):
         yield figure(f"{night.survey}, CPU of {name}", [costs[name].us], "µs")
+    upkeep = costs["upkeep"].us
+    yield figure(f"{night.survey}, of Kafka's: compilers, garbage", [upkeep], "µs")
     whole = sum(costs[name].us for name in (*SPANS, "kafka"))
     target = most(MOST_CPU * bare_us) if night.survey == "ztf" else None
     yield figure(f"{night.survey}, CPU of all", [whole], "µs", target, ("bare loop", [bare_us]))

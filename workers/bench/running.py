@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from workers import topics
-from workers.bench.processes import cpu_s, peak_rss_mb
+from workers.bench.processes import cpu_s, peak_rss_mb, upkeep_s
 from workers.crew import SPANS, Crew
 from workers.errors import Failed
 from workers.follow import Follower, Totals
@@ -109,10 +109,6 @@ class Route:
         workers = {w.name: w.process.pid for crew in self.crews for w in crew.workers}
         return workers | {"kafka": self.bench.kafka_pid}
 
-    def said(self, span: str, event: str) -> bool:
-        """Whether a worker's log holds an event."""
-        return bool(self.said_ms(span, event))
-
     def said_ms(self, span: str, event: str) -> list[int]:
         """When a worker's log tells of an event, in Unix ms."""
         log = self.bench.folder / "logs" / self.name / f"{span}.log"
@@ -123,8 +119,7 @@ class Route:
         ]
 
     def wait_ready(self, *spans: str) -> None:
-        """Until each has its share of the partitions, and so all that it needs is loaded."""
-        self._wait(lambda: all(self.said(span, "share") for span in spans), "be ready")
+        self._wait(lambda: all(map(self.ready, spans)), "be ready")
 
     def wait(
         self, done: Callable[[Rows], bool], each: Callable[[Rows], object] = lambda totals: None
@@ -145,27 +140,36 @@ class Route:
         self._wait(arrived, "come to the end", lambda: sum(self.totals.consumed.values()))
 
     def follow(self, done: Callable[[Rows], bool]) -> dict[str, Cost]:
-        """Follow the ledger to the end; what each process cost from its own first commit on.
+        """Follow the ledger to the end; what each process cost from the moment it was ready.
 
         What a worker does before (imports, kernels, joining its group) is its start, not its work;
-        Kafka's share counts from the first commit of all.
+        Kafka's share counts from the moment that all are ready; `upkeep` is the part of it that a
+        new Java process spends on compiling itself and on garbage.
         """
-        begun: dict[str, tuple[float, int]] = {}
+        begun: dict[str, float] = {}
+        upkeep: list[float] = []
+        kafka = self.bench.kafka_pid
 
         def look(totals: Rows) -> None:
-            for span, pid in self.pids().items():
-                taken = totals.consumed[span] if span in SPANS else _first(totals)
-                if span not in begun and taken:
-                    begun[span] = cpu_s(pid), taken
+            for name, pid in self.pids().items():
+                ready = self.ready(name) if name in SPANS else len(begun) == len(self.pids()) - 1
+                if name not in begun and ready:
+                    begun[name] = cpu_s(pid)
+                    if name not in SPANS:
+                        upkeep.append(upkeep_s(kafka))
 
+        before = self.totals.consumed.copy()
         self.wait(done, look)
-        costs = {}
-        for span, pid in self.pids().items():
-            if span in begun:
-                seconds, taken = begun[span]
-                end = self.totals.consumed[span] if span in SPANS else _first(self.totals)
-                costs[span] = Cost(cpu_s(pid) - seconds, end - taken)
-        return costs
+        taken = self.totals.consumed - before
+        costs = {
+            name: Cost(cpu_s(pid) - begun[name], taken[name if name in SPANS else SPANS[0]])
+            for name, pid in self.pids().items()
+        }
+        return costs | {"upkeep": Cost(upkeep_s(kafka) - upkeep[0], taken[SPANS[0]])}
+
+    def ready(self, span: str) -> bool:
+        """Whether a worker has its share of the partitions, and so all that it needs is loaded."""
+        return bool(self.said_ms(span, "share"))
 
     def peaks_mb(self) -> dict[str, float]:
         return {name: peak_rss_mb(pid) for name, pid in self.pids().items()}
@@ -226,8 +230,3 @@ def idle(bench: Bench, name: str, night: Night) -> Iterator[tuple[Route, str]]:
         route.wait_ready(*SPANS)
         route.wait(lambda totals: totals.done(WARM))
         yield route, topic
-
-
-def _first(totals: Rows) -> int:
-    """Records taken by the first span that takes any."""
-    return next((totals.consumed[span] for span in SPANS if totals.consumed[span]), 0)
