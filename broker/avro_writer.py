@@ -31,9 +31,8 @@ class Writer:
     schema
         As JSON gives it, already parsed.
     tables
-        As for `Reader`.
-        A table called BESIDE has a row for each value, as "" does, with columns that "" lacks. A
-        SPAN column for an array, a map or a record holds its Avro bytes.
+        As for `Reader`. A table called BESIDE has a row for each value, as "" does, with columns
+        that "" lacks. A SPAN column for an array, a map or a record holds its Avro bytes.
     constants
         Path in the Avro record -> the value that each record gets there.
     before, behind

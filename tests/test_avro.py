@@ -13,6 +13,7 @@ import pytest
 
 from broker import bytewise as ops
 from broker.avro import TRUNCATED, Reader, SchemaError, Table, explain
+from broker.avro_write import BESIDE
 from broker.avro_writer import Writer
 from broker.records import SPAN
 
@@ -377,6 +378,37 @@ def test_constants_defaults_and_nulls() -> None:
         },
     )
     assert writer.write({"": rows}, {}, np.frombuffer(b"abcd", np.uint8)) == expected
+
+
+def test_numbers_of_every_length_equal_fastavro() -> None:
+    edges = [
+        sign * (1 << bits) + step for bits in range(63) for sign in (1, -1) for step in (-1, 0, 1)
+    ]
+    numbers = [*edges, (1 << 63) - 1, -(1 << 63)]
+    rows = np.array([(n, 1) for n in numbers], [("x", "i8"), ("y", "i8")])
+    schema = record(("x", "long"), ("y", "long"))
+    expected = encode(schema, *({"x": n, "y": 1} for n in numbers))
+    assert (
+        Writer(schema, {"": Table(rows.dtype, {"x": "x", "y": "y"})}).write({"": rows}, {})
+        == expected
+    )
+
+
+def test_what_stands_beside_and_what_is_avro_already() -> None:
+    kind = {"type": "array", "items": "long"}
+    schema = record(("x", "long"), ("list", kind), ("y", "int"))
+    beside = table(list=SPAN, y="i4")
+    heap = np.frombuffer(b"".join(encode(kind, [1, 500], [])), np.uint8)
+    rows = {"": np.array([(7,), (8,)], [("x", "i8")])}
+    rows[BESIDE] = np.array([((0, len(heap) - 1), -5), ((len(heap) - 1, 1), 6)], beside.dtype)
+    writer = Writer(schema, {"": table(x="i8"), BESIDE: beside})
+    expected = encode(schema, {"x": 7, "list": [1, 500], "y": -5}, {"x": 8, "list": [], "y": 6})
+    assert writer.write(rows, {}, heap) == expected
+    with pytest.raises(ValueError, match="1 rows beside 2"):
+        writer.write({**rows, BESIDE: rows[BESIDE][:1]}, {}, heap)
+    rows[BESIDE]["list"]["length"][1] = 2
+    with pytest.raises(ValueError, match="value 1 lies outside the heap"):
+        writer.write(rows, {}, heap)
 
 
 def test_what_cannot_be_written_is_said() -> None:

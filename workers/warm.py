@@ -68,6 +68,7 @@ def _kernels() -> None:
         curves.commit()
         keys, pages = zip(*added.pages, strict=True)
         Curves(card.inputs, MemoryStore()).restore(keys, pages)
+        wire.keys(detections.alerts)
         wire.partitions(detections.alerts, 4)
         wire.alert_hashes(detections.alerts)
         images, _ = wire.read_images(wire.write_images(added.images))
