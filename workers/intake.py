@@ -47,8 +47,9 @@ class Range:
 class Intake:
     """`ready(topic, partition, offset, breathe)` is called for each partition before its first
     record, outside the group's callbacks; it calls `breathe` now and then, so that the member
-    stays alive while it works. `first(topic, partition)` says where a partition begins that the
-    group has never held; where it is None, such a partition is an error.
+    stays alive while it works; `breathe` ends it (Rebalanced) when the share has changed.
+    `first(topic, partition)` says where a partition begins that the group has never held; where it
+    is None, such a partition is an error.
     """
 
     member: Consumer
@@ -169,8 +170,9 @@ class Intake:
                 self._begin((self.source[held.topic], held.partition), held)
             for topic, partition in list(self._base):
                 offset = self._base[topic, partition]
-                self.ready(topic, partition, offset, self._breathe)
-                if self._changed:
+                try:
+                    self.ready(topic, partition, offset, self._breathe_in_share)
+                except Rebalanced:
                     break
         if self._share:
             self._stand()
@@ -257,6 +259,12 @@ class Intake:
         told = self.member.poll(0)
         if told is not None and (error := told.error()) is not None and is_fatal(error):
             raise KafkaException(error)
+
+    def _breathe_in_share(self) -> None:
+        """The same while a partition is made ready: nobody may need it by now."""
+        self._breathe()
+        if self._changed:
+            raise Rebalanced
 
     def _assigned(self, member: Consumer, share: Sequence[TopicPartition]) -> None:
         self._share = list(share)

@@ -26,7 +26,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from broker.curves import Curves
 from workers.counting import RestoreMetrics
-from workers.kafka import admin, consumer, is_fatal, patiently
+from workers.kafka import Stopped, admin, consumer, is_fatal, patiently
 from workers.log import logger
 from workers.standing import NOWHERE, Standing, boot_id, fault
 from workers.state import DiskStore
@@ -117,6 +117,8 @@ class Changelog:
             while done < end:
                 pages: list[Message] = []
                 while done < end and len(pages) < _PUT:
+                    if self.stop():
+                        raise Stopped
                     breathe()
                     pages += _good(reader.consume(_CONSUME, _WAIT_S))
                     # steps over markers and aborted records, which no message tells of

@@ -22,6 +22,7 @@ from workers.log import logger
 
 _FIRST_BYTES = 4 << 20
 _GROW_BYTES = 16 << 20
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 #: Key of what the store says of itself; it sorts before any object.
 _ITSELF = b"\0"
 #: A mark that each `put` sets anew, and the number of pages; the note stands behind them.
@@ -70,8 +71,12 @@ class DiskStore:
             The file is not as this object left it, or the disk is full. Nothing was kept.
         """
         self._refuse_another_file()
-        pages = {key: value for key, value in items.items() if b"#" in key}
-        objects = items if not pages else {k: v for k, v in items.items() if k not in pages}
+        pages = [item for item in items.items() if b"#" in item[0]]
+        objects = [item for item in items.items() if b"#" not in item[0]]
+        # each may copy its page, and split it
+        room = sum(map(len, items.values())) + 2 * _PAGE_BYTES * (len(items) + len(gone) + 8)
+        if self._free() < room:
+            self._grow(room)
         while True:
             try:
                 with self._errors_told(), self._env.begin(write=True) as txn:
@@ -79,7 +84,7 @@ class DiskStore:
                         txn, objects, pages, gone, self.note if note is None else note
                     )
             except lmdb.MapFullError:
-                self._grow()
+                self._grow(room)
             else:
                 self._itself = itself
                 return
@@ -109,7 +114,7 @@ class DiskStore:
         """Bytes of the file's pages that are in use."""
         stat = self._env.stat()
         pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-        return int(pages * stat["psize"])
+        return int(pages * _PAGE_BYTES)
 
     def _open(self) -> None:
         """Open the file, or make it."""
@@ -135,7 +140,7 @@ class DiskStore:
         self._deleted = False
         try:
             info = self._env.info()
-            if 0 < size < (info["last_pgno"] + 1) * self._env.stat()["psize"]:
+            if 0 < size < (info["last_pgno"] + 1) * _PAGE_BYTES:
                 msg = "it was cut off"
                 raise lmdb.CorruptedError(msg)
             self._reserve(info["map_size"])
@@ -151,8 +156,8 @@ class DiskStore:
     def _write(
         self,
         txn: lmdb.Transaction,
-        objects: Mapping[bytes, bytes],
-        pages: Mapping[bytes, bytes],
+        objects: list[tuple[bytes, bytes]],
+        pages: list[tuple[bytes, bytes]],
         gone: Sequence[bytes],
         note: bytes,
     ) -> bytes:
@@ -160,9 +165,9 @@ class DiskStore:
         if txn.get(_ITSELF) != self._itself:
             self._refuse("another process wrote into it")
         cursor = txn.cursor()
-        cursor.putmulti(objects.items())
+        cursor.putmulti(objects)
         before = txn.stat()["entries"]
-        cursor.putmulti(pages.items())
+        cursor.putmulti(pages)
         n_pages = self._n_pages() + txn.stat()["entries"] - before
         for key in gone:
             n_pages -= txn.delete(key) and b"#" in key
@@ -173,9 +178,15 @@ class DiskStore:
     def _n_pages(self) -> int:
         return int(_HEAD.unpack_from(self._itself)[1])
 
-    def _grow(self) -> None:
+    def _free(self) -> int:
+        """Bytes behind the last page that was ever in use; those between may be free as well."""
+        info = self._env.info()
+        return int(info["map_size"] - info["last_pgno"] * _PAGE_BYTES)
+
+    def _grow(self, room: int) -> None:
+        """Grow before a put, not within it: that would have to be done again."""
         size = self._env.info()["map_size"]
-        size += max(size // 4, _GROW_BYTES) // _GROW_BYTES * _GROW_BYTES
+        size += -(-max(size // 4, room) // _GROW_BYTES) * _GROW_BYTES
         self._reserve(size)
         self._env.set_mapsize(size)
 
