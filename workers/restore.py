@@ -76,7 +76,6 @@ class Changelog:
                 logger().warning("store discarded", partition=partition, why=why)
             store.clear()
             found = replace(there, offset=NOWHERE, pages_from=first)
-        self._asked.clear()
         if found.offset == offset:
             logger().info("store stands", partition=partition, at=offset, light_curves=len(curves))
             return found

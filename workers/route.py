@@ -152,7 +152,6 @@ class CurvesStage:
         if partition not in self._stores:
             store = self._stores[partition] = DiskStore(self.folder / str(partition))
             self._curves[partition] = Curves(self.inputs, store)
-        self._ends.pop(partition, None)
         self._stands[partition] = self.changelog.bring(
             partition, offset, self._curves[partition], self._stores[partition], breathe
         )
@@ -160,8 +159,8 @@ class CurvesStage:
     def look(self, intake: Intake) -> None:
         """With nothing in hand: learn how far the changelog has come, for the next notes.
 
-        An end that is known before a batch is committed is good for the note of that batch: had
-        another worker had the partition since, the commit would have been refused.
+        All pages before an end that is known when a batch is committed are in the store then: had
+        another worker written some, this commit would have been refused.
         """
         self._ends |= self.changelog.told()
         self.changelog.ask(self._stands)
