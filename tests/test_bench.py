@@ -112,13 +112,15 @@ def test_growing_alerts_repeat_their_points() -> None:
     assert part.points["id"].tolist() == rows["id"].tolist()
 
 
-def test_rates_count_from_the_first_commit_to_the_last() -> None:
+def test_rates_count_from_when_there_was_work() -> None:
     rows = Rows()
     for ms, n in ((1000, 100), (2000, 300), (3000, 500)):
-        row = {"span": "classify", "committed_ms": ms, "outputs": [], "tallies": []}
-        rows.add(row | {"inputs": [{"start": 0, "end": n}]})
-    assert rows.rate("classify") == 400.0  # 800 in 2 s: when the first 100 began is not known
-    assert rows.rate("classify", skip=100) == 500.0
+        row = {"span": "classify", "committed_ms": ms, "outputs": []}
+        row["inputs"] = [{"start": 0, "end": n + 4}]  # marks of transactions count as offsets
+        rows.add(row | {"tallies": [{"outcome": "labelled", "count": n}]})
+    assert rows.decided("classify") == 900
+    assert rows.rate("classify", 600, 900) == 375.0  # 900 in 2.4 s
+    assert rows.steady_rate("classify") == 400.0  # 800 in 2 s
 
 
 def test_every_stage_measures() -> None:

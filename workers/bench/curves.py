@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from broker import wire
+from broker.clock import now_ms
 from broker.curves import Curves
 from broker.records import Detections
 from broker.store import MemoryStore
@@ -86,11 +87,12 @@ def _worker(bench: Bench, points: int, at_least: float, objects: int) -> list[Fi
             new = objects * len(numbers)
             pids = route.pids()
             bench.publish(*some)
+            visible_ms = now_ms()
             before = {name: cpu_s(pid) for name, pid in pids.items()}
-            past, there = there, there + new
+            there += new
             route.wait(partial(_taken, there))
             used = {name: 1e6 * (cpu_s(pid) - before[name]) for name, pid in pids.items()}
-            rates.append(route.totals.rate("curves", skip=past))
+            rates.append(route.totals.rate("curves", visible_ms, new))
             worker_us.append(used["curves"] / new)
             kafka_us.append(used["kafka"] / new)
         passed = route.totals.tallies["curves"]["passed"]
@@ -104,4 +106,4 @@ def _worker(bench: Bench, points: int, at_least: float, objects: int) -> list[Fi
 
 
 def _taken(there: int, totals: Rows) -> bool:
-    return totals.consumed["curves"] >= there
+    return totals.decided("curves") >= there

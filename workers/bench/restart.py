@@ -83,4 +83,4 @@ def _again(
 
 
 def _named(there: int, totals: Rows) -> bool:
-    return totals.consumed["curves"] >= there and totals.consumed["classify"] >= there
+    return min(totals.decided("curves"), totals.decided("classify")) >= there

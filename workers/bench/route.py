@@ -43,16 +43,18 @@ def _survey(bench: Bench, night: Night) -> Iterator[Figure]:
         before = bare()
         with Route(bench, f"route-{topic}", topic, model) as route:
             # The network takes seconds to load: without this wait, decode would have done its
-            # work before the first label, and the rate would be that of the last hop alone.
+            # work before it, with the cores to itself.
             route.start("curves", "classify")
             route.wait_ready("curves", "classify")
             route.start("decode")
             costs = route.follow(lambda totals: totals.done(count))
-            rate = route.totals.rate("classify")
+            ready_ms = route.said_ms("decode", "share")[0]
+            rate = route.totals.rate("classify", ready_ms, count)
+            steady = route.totals.steady_rate("classify")
             totals = route.totals.outcomes()
             peaks = route.peaks_mb()
             points = median_points(route)
-        yield from _rows(night, rate, costs, [before, bare()])
+        yield from _rows(night, (rate, steady), costs, [before, bare()])
     labelled = 100 * totals["labelled"] / max(sum(totals.values()), 1)
     yield figure(f"{night.survey}, reached the network", [labelled], "%", least(90))
     yield figure(f"{night.survey}, points an image, median", [points], "points")
@@ -60,9 +62,13 @@ def _survey(bench: Bench, night: Night) -> Iterator[Figure]:
         yield figure(f"{night.survey}, most memory of {name}", [mb], "MB")
 
 
-def _rows(night: Night, rate: float, costs: dict[str, Cost], bare: list[Pass]) -> Iterator[Figure]:
+def _rows(
+    night: Night, rates: tuple[float, float], costs: dict[str, Cost], bare: list[Pass]
+) -> Iterator[Figure]:
+    rate, steady = rates
     against = ("bare loop", [sum(b.rate for b in bare) / len(bare)])
     yield figure(f"{night.survey}, whole path", [rate], "alerts/s", TARGETS[night.survey], against)
+    yield figure(f"{night.survey}, from the first commit to the last", [steady], "alerts/s")
     bare_us = sum(b.us for b in bare) / len(bare)
     for name in (*SPANS, "kafka"):
         yield figure(f"{night.survey}, CPU of {name}", [costs[name].us], "µs")
@@ -71,6 +77,7 @@ def _rows(night: Night, rate: float, costs: dict[str, Cost], bare: list[Pass]) -
     whole = sum(costs[name].us for name in (*SPANS, "kafka"))
     target = most(MOST_CPU * bare_us) if night.survey == "ztf" else None
     yield figure(f"{night.survey}, CPU of all", [whole], "µs", target, ("bare loop", [bare_us]))
+    yield figure(f"{night.survey}, cores at work", [rate * whole / 1e6], "cores")
 
 
 def median_points(route: Route) -> float:

@@ -29,7 +29,10 @@ _PATIENCE_S = 300.0
 
 @dataclass
 class Rows(Totals):
-    """The ledger's sums, and each span's transactions: (committed_ms, records taken)."""
+    """The ledger's sums, and each span's transactions: (committed_ms, alerts decided).
+
+    Alerts are counted by their outcomes: offsets also count the marks that transactions leave.
+    """
 
     commits: dict[str, list[tuple[int, int]]] = field(
         default_factory=lambda: {span: [] for span in SPANS}
@@ -37,34 +40,37 @@ class Rows(Totals):
 
     def add(self, row: Mapping[str, Any]) -> None:
         Totals.add(self, row)
-        taken = sum(part["end"] - part["start"] for part in row["inputs"])
-        self.commits[row["span"]].append((row["committed_ms"], taken))
+        decided = sum(part["count"] for part in row["tallies"])
+        self.commits[row["span"]].append((row["committed_ms"], decided))
 
-    def rate(self, span: str, skip: int = 0) -> float:
-        """Records/s of a span between its first commit and its last, without its first `skip`."""
-        past, start, taken = 0, None, 0
-        for committed_ms, n in self.commits[span]:
-            past += n
-            if start is None:
-                start = committed_ms if past > skip else None
-            else:
-                taken += n
-        end = self.commits[span][-1][0]
-        if start is None or end <= start:
-            return float("nan")
-        return taken / (end - start) * 1000
+    def decided(self, span: str) -> int:
+        """Alerts that a span has decided on."""
+        return sum(self.tallies[span].values())
+
+    def rate(self, span: str, since_ms: int, count: int) -> float:
+        """The span's last `count` alerts, per second from `since_ms` to its last commit.
+
+        Not from its first commit: a span that commits seldom would have done much by then.
+        """
+        return count / max(self.commits[span][-1][0] - since_ms, 1) * 1000
+
+    def steady_rate(self, span: str) -> float:
+        """Alerts/s from a span's first commit to its last, without those of the first."""
+        (first, _), (last, _) = self.commits[span][0], self.commits[span][-1]
+        taken = sum(n for _, n in self.commits[span][1:])
+        return taken / (last - first) * 1000 if last > first else float("nan")
 
 
 @dataclass
 class Cost:
-    """CPU of one process while it took `records`."""
+    """CPU of one process for so many alerts."""
 
     seconds: float
-    records: int
+    alerts: int
 
     @property
     def us(self) -> float:
-        return self.seconds / max(self.records, 1) * 1e6
+        return self.seconds / max(self.alerts, 1) * 1e6
 
 
 @dataclass
@@ -158,14 +164,15 @@ class Route:
                     if name not in SPANS:
                         upkeep.append(upkeep_s(kafka))
 
-        before = self.totals.consumed.copy()
         self.wait(done, look)
-        taken = self.totals.consumed - before
         costs = {
-            name: Cost(cpu_s(pid) - begun[name], taken[name if name in SPANS else SPANS[0]])
+            name: Cost(
+                cpu_s(pid) - begun[name],
+                self.totals.decided(name if name in SPANS else SPANS[0]),
+            )
             for name, pid in self.pids().items()
         }
-        return costs | {"upkeep": Cost(upkeep_s(kafka) - upkeep[0], taken[SPANS[0]])}
+        return costs | {"upkeep": Cost(upkeep_s(kafka) - upkeep[0], costs["kafka"].alerts)}
 
     def ready(self, span: str) -> bool:
         """Whether a worker has its share of the partitions, and so all that it needs is loaded."""
