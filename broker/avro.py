@@ -23,7 +23,8 @@ from broker.avro_types import SchemaError, parse
 __all__ = ["TRUNCATED", "Reader", "Rows", "SchemaError", "Table", "explain"]
 
 PAYLOAD = bytes.__basicsize__ - 1  #: of a bytes object: CPython keeps its bytes here, behind a head
-KEPT_ROOM = 1 << 26  #: bytes; a batch that needed more gives its room back
+MOST_LIKELY = 1 << 26  #: bytes; a batch of more says nothing about the next
+NO_BYTES = np.empty(0, np.uint8)
 NO_COLUMNS = Table(np.dtype([("", "V1")]), {})
 TRUNCATED = bytewise.TRUNCATED
 
@@ -144,8 +145,8 @@ class Reader:
         if ((begin < 0) | (begin > stop) | (stop > length)).any():
             msg = "start and end must lie inside their values"
             raise ValueError(msg)
-        room = self._room()
-        room.empty(n, self._defaults)
+        room, size = self._room(), int((stop - begin).sum())
+        room.open(n, size, self._defaults)
         first = np.zeros((len(room.tables), n + 1), np.int64)
         status = np.empty(n, np.int64)
         i, full = 0, -1
@@ -162,9 +163,8 @@ class Reader:
             )
             if full >= 0:
                 room.grow(full)
-        *rows, heap = room.taken()
-        if sum(r.nbytes for r in room.raw) < KEPT_ROOM:
-            self._rooms.append(room)
+        *rows, heap = room.taken(size)
+        self._rooms.append(room)
         return Rows(
             dict(zip(self._names, rows, strict=True)),
             {p: first[t, : len(rows[0]) + 1] for t, p in enumerate(self._names) if p},
@@ -204,30 +204,31 @@ class Reader:
 
 
 class _Room:
-    """Where a batch's rows are put before their number is known; kept warm for the next batch.
+    """Where a batch's rows are put before their number is known.
 
     It grows by what was really read, a row for a byte at most: a count that lies allocates nothing.
-    `tables` (table + 1, column) describes it to the kernel; the last of its rows is the heap.
-    `memory` and `passing` keep the layouts that were met in what was read and in what was split.
+    `tables` (table + 1, column) describes it to the kernel; the last of its rows is the heap. From
+    one batch to the next it keeps how many rows a byte is likely to give, and in `memory` and
+    `passing` the layouts that were met in what was read and in what was split.
     """
 
     def __init__(self, dtypes: Sequence[np.dtype[Any]], words: int, passing: int) -> None:
         self.memory = np.zeros(words, np.int64)
         self.passing = np.zeros(passing, np.int64)
-        # Kept as plain bytes: NumPy copies structured rows field by field.
         self.dtypes = [*dtypes, np.dtype(np.uint8)]
         self.tables = np.zeros((len(self.dtypes), ops.COLUMNS), np.int64)
         self.tables[:, ops.SIZE] = [d.itemsize for d in self.dtypes]
-        self.raw = [np.empty(0, np.uint8) for _ in self.dtypes]
-        for t in range(len(self.raw)):
-            self.grow(t, 16)
+        self.raw: list[NDArray[np.uint8]] = []
+        self.likely = np.zeros(len(self.dtypes))  # rows of a byte that is read
 
-    def empty(self, n: int, defaults: NDArray[np.int64]) -> None:
-        """Make it ready for `n` top records and rows that start from those at `defaults`."""
+    def open(self, n: int, size: int, defaults: NDArray[np.int64]) -> None:
+        """Make it ready for `n` values of `size` bytes, and rows that start from `defaults`."""
         self.tables[:, ops.COUNT] = 0
+        self.tables[:, ops.CAPACITY] = 0
         self.tables[:-1, ops.DEFAULT] = defaults
-        if n > self.tables[0, ops.CAPACITY]:
-            self.grow(0, n)
+        self.raw = [NO_BYTES for _ in self.dtypes]
+        for t, rows in enumerate((1.25 * size * self.likely).astype(np.int64).tolist()):
+            self.grow(t, n if t == 0 else rows + 16)
 
     def grow(self, t: int, least: int = 0) -> None:
         """Twice the room in a table, or `least` rows."""
@@ -238,10 +239,13 @@ class _Room:
         self.tables[t, ops.AT] = grown.ctypes.data
         self.tables[t, ops.CAPACITY] = capacity
 
-    def taken(self) -> list[NDArray[Any]]:
-        """Copies of the rows that were read, table by table, and of the heap."""
-        used = (self.tables[:, ops.COUNT] * self.tables[:, ops.SIZE]).tolist()
+    def taken(self, size: int) -> list[NDArray[Any]]:
+        """The rows that were read of `size` bytes, table by table, and the heap."""
+        used = self.tables[:, ops.COUNT] * self.tables[:, ops.SIZE]
+        usual = used.sum() < MOST_LIKELY
+        self.likely = self.tables[:, ops.COUNT] / max(size, 1) if usual else 0 * self.likely
+        raw, self.raw = self.raw, []
         return [
-            raw[:n].copy().view(dtype)
-            for raw, n, dtype in zip(self.raw, used, self.dtypes, strict=True)
+            r[:end].view(dtype)
+            for r, end, dtype in zip(raw, used.tolist(), self.dtypes, strict=True)
         ]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker import interpreter as ops
-from broker import layouts
+from broker import layouts, moves
 from broker.avro_table import Table
 from broker.avro_types import SchemaError, Type
 
@@ -59,16 +59,16 @@ class ReadProgram:
     ) -> None:
         """One more field of the stretch: `move` says where in a row of table `t` it goes."""
         if not self.open:
-            op = self.emit(ops.STRETCH, *(0 for _ in range(ops.STRETCH_WORDS - 1)))
+            op = self.emit(ops.STRETCH, *(0 for _ in range(layouts.STRETCH_WORDS - 1)))
             self.stretches.append((op, []))
             self.open = True
         self.grow(layouts.FIELD_WORDS)
         op, fields = self.stretches[-1]
         if move:
-            self.code[op + ops.TABLE] = t
-        field = [lies, null, size, 1, *(move or (layouts.NOTHING, 0, 0, 0, 0))]
+            self.code[op + layouts.TABLE] = t
+        field = [lies, null, size, 1, *(move or (moves.NOTHING, 0, 0, 0, 0))]
         last = fields[-1] if fields else field
-        plain = not move and last[layouts.MOVE] == layouts.NOTHING and lies == layouts.FIXED
+        plain = not move and last[layouts.MOVE] == moves.NOTHING and lies == layouts.FIXED
         if fields and plain and lies == last[layouts.LIES] and null == last[layouts.NULL]:
             if null < 0:
                 last[layouts.BYTES] += size
@@ -83,15 +83,15 @@ class ReadProgram:
         self.emit(ops.END)
         memory = 0
         for op, fields in self.stretches:
-            wanted = sum(field[layouts.MOVE] != layouts.NOTHING for field in fields)
+            wanted = sum(field[layouts.MOVE] != moves.NOTHING for field in fields)
             longest = _longest(fields)
             kept = KEPT if longest else 1
             first = len(self.code)
             self.code += (word for field in fields for word in field)
-            self.code[op + ops.FIRST : op + ops.STRETCH_WORDS] = [
+            self.code[op + layouts.FIRST : op + layouts.STRETCH_WORDS] = [
                 first, len(self.code), wanted, longest, memory, kept,
             ]  # fmt: skip
-            memory += ops.LAYOUTS + kept * layouts.layout_words(wanted, longest)
+            memory += layouts.KNOWN + kept * layouts.layout_words(wanted, longest)
         return np.array(self.code, np.int64), memory
 
     def value(self, kind: Type, t: int, path: str) -> None:
@@ -143,6 +143,13 @@ class ReadProgram:
             self.value(item, t, "")
         else:
             self.skip(item)
+        body = at + 3
+        if t >= 0 and self.stretches and self.stretches[-1][0] == body and self.open:
+            # The item is one stretch: it needs no instructions of its own.
+            self.code[at:] = [ops.ROWS, t, *(0 for _ in range(layouts.STRETCH_WORDS - 2))]
+            self.stretches[-1] = (at, self.stretches[-1][1])
+            self.open = False
+            return
         self.emit(ops.NEXT)
         self.code[at + 2] = len(self.code)
 
@@ -172,21 +179,21 @@ class ReadProgram:
         width, k = dtype.itemsize, kind.kind
         low, high = 0, 0
         if dtype.kind in "SV":
-            move = layouts.TEXT if dtype.kind == "S" else layouts.SPAN
+            move = moves.TEXT if dtype.kind == "S" else moves.SPAN
             low = int(k == "string")
         elif (k, width) in (("float", 4), ("double", 8)) and dtype.kind == "f":
-            move = layouts.COPY
+            move = moves.COPY
         elif dtype.kind == "f":
             reals = {
-                "float": layouts.REAL_FLOAT,
-                "double": layouts.REAL_DOUBLE,
-                "boolean": layouts.REAL_BOOL,
+                "float": moves.REAL_FLOAT,
+                "double": moves.REAL_DOUBLE,
+                "boolean": moves.REAL_BOOL,
             }
-            move = reals.get(k, layouts.REAL_INT)
+            move = reals.get(k, moves.REAL_INT)
         elif k == "boolean":
-            move = layouts.BOOL
+            move = moves.BOOL
         else:
-            move = layouts.INT
+            move = moves.INT
             low, high = int_range(kind)
             info = np.iinfo(dtype)
             low, high = max(low, int(info.min)), min(high, int(info.max))

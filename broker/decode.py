@@ -44,7 +44,7 @@ _Failure = tuple[int, int, str, str]  # packet, record, reason, error
 class _Chunk(NamedTuple):
     """Records to be read by one program: values[i][start[i]:end[i]]."""
 
-    values: list[bytes]
+    values: Sequence[bytes]
     packet: NDArray[np.int64]
     record: NDArray[np.int64]
     start: NDArray[np.int64]
@@ -101,7 +101,9 @@ class Decoder:
             except Unreadable as why:
                 failed += ((i, 0, why.reason, why.error) for i in framed.packet.tolist())
                 continue
-            values = [packets.values[i] for i in framed.packet.tolist()]
+            values = packets.values
+            if len(framed.packet) < len(values):
+                values = [values[i] for i in framed.packet.tolist()]
             record = np.zeros(len(values), np.int64)
             chunk = _Chunk(values, framed.packet, record, framed.start, framed.end)
             chunks.setdefault(reading, []).append(chunk)

@@ -57,8 +57,12 @@ class Framing:
         self._kept = 0
 
     def sort(self, values: Sequence[bytes], survey: str | None = None) -> Sorted:
-        """Sort packets by their schema; this is the only step that looks at each in Python."""
+        """Sort packets by their schema; little else looks at each in Python."""
         found = Sorted([], [], [])
+        heads = [value[:ID_BYTES] for value in values]
+        if heads and heads.count(heads[0]) == len(heads) and _is_id(heads[0], survey):
+            found.framed.append(_of_one_schema(values, range(len(values)), heads[0]))
+            return found
         by_header: dict[Header, list[int]] = {}
         by_head: dict[bytes, list[int]] = {}
         bare: list[int] = []
@@ -75,9 +79,8 @@ class Framing:
         for header, packets in by_header.items():
             _sort_containers(values, header, packets, found)
         for head, packets in by_head.items():
-            if head.startswith(b"\x00") and len(head) == ID_BYTES:
-                number = int.from_bytes(head[1:], "big")
-                found.framed.append(_framed(values, packets, number, ID_BYTES))
+            if _is_id(head):
+                found.framed.append(_of_one_schema(values, packets, head))
             else:
                 found.refused.extend((i, _not_avro(values[i])) for i in packets)
         strange = {i for i in bare if not values[i] or _is_page(values[i])}
@@ -137,9 +140,22 @@ def _one_record(
             end[i] = behind - address[i]
 
 
-def _framed(values: Sequence[bytes], packets: list[int], schema: bytes | int, start: int) -> Framed:
+def _is_id(head: bytes, survey: str | None = None) -> bool:
+    if survey == "elasticc":  # its bare data may begin with anything
+        return head == ELASTICC_PREFIX
+    return len(head) == ID_BYTES and head.startswith(b"\x00")
+
+
+def _of_one_schema(values: Sequence[bytes], packets: Sequence[int], head: bytes) -> Framed:
+    return _framed(values, packets, int.from_bytes(head[1:], "big"), ID_BYTES)
+
+
+def _framed(
+    values: Sequence[bytes], packets: Sequence[int], schema: bytes | int, start: int
+) -> Framed:
     n = len(packets)
-    end = np.fromiter((len(values[i]) for i in packets), np.int64, n)
+    some = values if n == len(values) else [values[i] for i in packets]
+    end = np.fromiter(map(len, some), np.int64, n)
     return Framed(schema, np.array(packets, np.int64), np.full(n, start, np.int64), end)
 
 

@@ -12,72 +12,36 @@ from numba import njit
 from numpy.typing import NDArray
 
 from broker.bytewise import BLOCK, BRANCH, FULL, LEFT_OVER, TRUNCATED, block, varint
-from broker.layouts import fits, follow, layout_words, walk
-from broker.memory import address_of, copy, load_i8, load_word, store_i8, store_word
+from broker.layouts import (
+    LONGEST,
+    PLACE,
+    STRETCH_WORDS,
+    TABLE,
+    WANTED,
+    known_stretch,
+    stretch,
+)
+from broker.memory import address_of, copy, copy32, load_i8, load_word, store_word
 
 I8 = NDArray[np.int64]
 
 # Instructions with their operands. A jump's target is an index into the program.
 END = 0
-STRETCH = 1  # see below
-UNION = 2  # branches, then a target for each
-JUMP = 3  # target
-LOOP = 4  # table or -1, target behind the loop; then the item's instructions, then NEXT
-NEXT = 5
-SKIP_ARRAY = 6  # bytes per item
-# Operands of STRETCH: the table of its row; its first field and the one behind its last, as indices
-# into the program; how many fields are wanted; bytes of its longest layout; where in the memory its
-# layouts are, and how many at most.
-TABLE, FIRST, LAST, WANTED, LONGEST, PLACE, KEPT = range(1, 8)
-STRETCH_WORDS = 8
+STRETCH = 1  # fields into the current row of a table: see broker.layouts
+ROWS = 2  # an array of which each item is one stretch and a new row: the same operands
+UNION = 3  # branches, then a target for each
+JUMP = 4  # target
+LOOP = 5  # table or -1, target behind the loop; then the item's instructions, then NEXT
+NEXT = 6
+SKIP_ARRAY = 7  # bytes per item
 
 # Columns of the array `tables` (table, COLUMNS); its last row is the heap, whose rows are bytes.
 AT, SIZE, DEFAULT, CAPACITY, COUNT = range(5)
 COLUMNS = 5
 MAX_DEPTH = 64  #: of a schema, so of the loops' stack
-# The layouts of a stretch in the memory: how many are there, which came last, which goes next.
-THERE, CAME, GOES = range(3)
-LAYOUTS = 3
 
 
-@njit(cache=True, nogil=True)
-def stretch(code: int, op: int, memory: int, at: int, stop: int, row: int, heap: int) -> int:
-    """Read one stretch of fields into the row; the address behind it, or an error code.
-
-    `code`, `op`, `memory` and `heap` are the addresses of the program, of the instruction, of the
-    layouts and of the heap's line in the tables.
-    """
-    wanted, longest = load_word(op, WANTED), load_word(op, LONGEST)
-    known = memory + 8 * load_word(op, PLACE)
-    size = 8 * layout_words(wanted, longest)
-    mask = size - 2 * longest
-    there, which = load_word(known, THERE), load_word(known, CAME)
-    layout = known + 8 * LAYOUTS + which * size
-    for _ in range(there):
-        if fits(layout, layout + mask, longest, at, stop):
-            store_word(known, CAME, which)
-            error: int = follow(layout, wanted, at, row, heap)
-            return error if error < 0 else at + load_i8(layout)
-        which += 1
-        layout += size
-        if which == there:
-            which, layout = 0, known + 8 * LAYOUTS
-    which = load_word(known, GOES)
-    layout = known + 8 * LAYOUTS + which * size
-    field, last = code + 8 * load_word(op, FIRST), code + 8 * load_word(op, LAST)
-    behind: int = walk(field, last, layout, wanted, longest, at, stop)
-    if behind < 0:
-        store_i8(layout, 0)
-        return behind
-    if load_i8(layout) > 0:
-        store_word(known, CAME, which)
-        store_word(known, THERE, max(there, which + 1))
-        store_word(known, GOES, 0 if which + 1 == load_word(op, KEPT) else which + 1)
-    error = follow(layout, wanted, at, row, heap)
-    return error if error < 0 else behind
-
-
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def new_row(tables: int, table: int) -> int:
     """Address of a table's next row, set to its default; 0 if there is no room."""
     line = tables + 8 * COLUMNS * table
@@ -86,9 +50,37 @@ def new_row(tables: int, table: int) -> int:
         return 0
     size = load_word(line, SIZE)
     row: int = load_word(line, AT) + count * size
-    copy(row, load_word(line, DEFAULT), size)
+    default = load_word(line, DEFAULT)
+    if size % 32 == 0:
+        for i in range(0, size, 32):
+            copy32(row + i, default + i)
+    else:
+        copy(row, default, size)
     store_word(line, COUNT, count + 1)
     return row
+
+
+@njit(cache=True, nogil=True)
+def rows(code: int, op: int, memory: int, at: int, stop: int, tables: int, heap: int) -> int:
+    """Read an array whose items are one stretch each; the address behind it, or an error code."""
+    table = load_word(op, TABLE)
+    wanted, longest = load_word(op, WANTED), load_word(op, LONGEST)
+    known = memory + 8 * load_word(op, PLACE)
+    while True:
+        items, behind, at = block(at, stop)
+        if at < 0 or items == 0:
+            return at
+        if items > stop - at:  # an item has at least one byte
+            return TRUNCATED
+        for _ in range(items):
+            row = new_row(tables, table)
+            if row == 0:
+                return FULL - table  # type: ignore[no-any-return]
+            at = known_stretch(code, op, wanted, longest, known, at, stop, row, heap)
+            if at < 0:
+                return at
+        if behind != 0 and at != behind:
+            return BLOCK
 
 
 @njit(cache=True, nogil=True)
@@ -107,6 +99,11 @@ def read(
         if op == STRETCH:
             to: int = load_word(row, load_word(pc, TABLE))
             at = stretch(code, pc, memory, at, stop, to, heap)
+            if at < 0:
+                return at - (heap - tables) // (8 * COLUMNS) if at == FULL else at
+            pc += 8 * STRETCH_WORDS
+        elif op == ROWS:
+            at = rows(code, pc, memory, at, stop, tables, heap)
             if at < 0:
                 return at - (heap - tables) // (8 * COLUMNS) if at == FULL else at
             pc += 8 * STRETCH_WORDS
@@ -193,13 +190,13 @@ def read_batch(
     n_tables = len(tables)
     lines = address_of(tables)
     heap = lines + 8 * COLUMNS * (n_tables - 1)
-    rows = np.zeros(n_tables, np.int64)
+    row = np.zeros(n_tables, np.int64)
     stack = np.zeros((MAX_DEPTH, 3), np.int64)
     before = np.zeros(n_tables, np.int64)
     while i < len(start):
         before[:] = tables[:, COUNT]
-        rows[0] = new_row(lines, 0)  # there is room for a row of each datum
-        at = read(code, memory, start[i], stop[i], lines, heap, address_of(rows), address_of(stack))
+        row[0] = new_row(lines, 0)  # there is room for a row of each datum
+        at = read(code, memory, start[i], stop[i], lines, heap, address_of(row), address_of(stack))
         if at >= 0 and at != stop[i]:
             at = LEFT_OVER
         if at < 0:

@@ -14,36 +14,26 @@ from numba import njit
 
 from broker.bytewise import (
     BRANCH,
-    FULL,
     NEGATIVE,
-    NOT_BOOLEAN,
     NOT_UTF8,
-    NUL,
-    OUT_OF_RANGE,
     TOO_LONG,
     TRUNCATED,
     seven_bits,
     utf8,
     varint,
 )
-from broker.memory import (
-    clear,
-    copy,
-    differ16,
-    differ32,
-    load_f4,
-    load_f8,
-    load_i4,
-    load_i8,
-    load_u1,
-    load_word,
-    store_f4,
-    store_f8,
-    store_i2,
-    store_i4,
-    store_i8,
-    store_u1,
-    store_word,
+from broker.memory import clear, differ16, differ32, load_u1, load_word, store_u1, store_word
+from broker.moves import (
+    COPY,
+    EIGHTS,
+    FOURS,
+    HEAD,
+    LENGTH,
+    MOVE_WORDS,
+    MOVES,
+    NOTHING,
+    TEXT,
+    follow,
 )
 
 # A field, in words: how it lies in the datum, and where to its value goes.
@@ -51,30 +41,31 @@ LIES, NULL, BYTES, TIMES, MOVE, TO, WIDTH, LOW, HIGH = range(9)
 FIELD_WORDS = 9
 # LIES. AGAIN: the value before, into another column.
 FIXED, VARINT, SIZED, AGAIN = range(4)
-# MOVE. LOW and HIGH: range of an INT; LOW is 1 for a TEXT or SPAN that must be UTF-8.
-NOTHING, COPY, INT, BOOL, REAL_FLOAT, REAL_DOUBLE, REAL_INT, REAL_BOOL, TEXT, SPAN = range(10)
+# MOVE: one of broker.moves. LOW and HIGH: range of an INT; LOW is 1 for a TEXT or SPAN that must be
+# UTF-8.
 
-# A layout, in words: bytes that it takes, its copies of 8 and of 4 bytes, its other moves. There
-# follow those in turn, with room for as many each as fields are wanted; then the mask; then the
-# bits that must stand under it.
-LENGTH, EIGHTS, FOURS, MOVES = range(4)
-HEAD = 4
-# A move: what, where from, bytes, where to, width of the column, least, greatest; all relative.
-MOVE_WORDS = 7
+# Operands of an instruction that reads a stretch: the table of its row; its first field and the one
+# behind its last, as indices into the program; how many fields are wanted; bytes of its longest
+# layout; where in the memory its layouts are, and how many at most.
+TABLE, FIRST, LAST, WANTED, LONGEST, PLACE, KEPT = range(1, 8)
+STRETCH_WORDS = 8
+# In the memory: how many layouts are there, which came last, which goes next; then the layouts, and
+# in each behind its moves the mask, and the bits that must stand under it.
+THERE, CAME, GOES = range(3)
+KNOWN = 3
 LEAST = 16  #: bytes of a layout that can be compared
-SEVENS = 0x7F7F7F7F7F7F7F7F
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def layout_words(wanted: int, longest: int) -> int:
     """Size of a layout of at most `longest` bytes, a multiple of 8."""
     return HEAD + (2 + MOVE_WORDS) * wanted + longest // 4
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def fits(layout: int, mask: int, longest: int, at: int, stop: int) -> bool:
     """Whether the bytes at `at` have this layout."""
-    length = load_i8(layout)
+    length = load_word(layout, LENGTH)
     if length == 0 or length > stop - at:
         return False
     bits = mask + longest
@@ -87,6 +78,14 @@ def fits(layout: int, mask: int, longest: int, at: int, stop: int) -> bool:
         return False
     i = length - 16
     return not differ16(at + i, mask + i, bits + i)
+
+
+@njit(cache=True, nogil=True)
+def demand(mask: int, longest: int, i: int, bits: int, value: int) -> None:
+    """Byte `i` of a layout must have this value under these bits."""
+    if i < longest:
+        store_u1(mask + i, np.uint8(bits))
+        store_u1(mask + longest + i, np.uint8(value))
 
 
 @njit(cache=True, nogil=True)
@@ -103,7 +102,7 @@ def walk(field: int, last: int, layout: int, wanted: int, longest: int, at: int,
     here: int = at
     length, present = 0, False
     while field < last:
-        lies, move = load_i8(field), load_word(field, MOVE)
+        lies, move = load_word(field, LIES), load_word(field, MOVE)
         if lies != AGAIN:
             null = load_word(field, NULL)
             for _ in range(load_word(field, TIMES)):
@@ -178,117 +177,64 @@ def walk(field: int, last: int, layout: int, wanted: int, longest: int, at: int,
                 moves += 1
         field += 8 * FIELD_WORDS
     keep = keep and LEAST <= at - begin <= longest
-    store_i8(layout, at - begin if keep else 0)
+    store_word(layout, LENGTH, at - begin if keep else 0)
     store_word(layout, EIGHTS, eights)
     store_word(layout, FOURS, fours)
     store_word(layout, MOVES, moves)
     return at
 
 
-@njit(cache=True, nogil=True)
-def demand(mask: int, longest: int, i: int, bits: int, value: int) -> None:
-    """Byte `i` of a layout must have this value under these bits."""
-    if i < longest:
-        store_u1(mask + i, np.uint8(bits))
-        store_u1(mask + longest + i, np.uint8(value))
+@njit(cache=True, nogil=True, forceinline=True)
+def known_stretch(
+    code: int,
+    op: int,
+    wanted: int,
+    longest: int,
+    known: int,
+    at: int,
+    stop: int,
+    row: int,
+    heap: int,
+) -> int:
+    """Read one stretch of fields into the row; the address behind it, or an error code.
 
-
-@njit(cache=True, nogil=True)
-def number(at: int, source: int, length: int) -> int:
-    """The zigzag number of `length` bytes at `at + source`, nothing before `at` being readable."""
-    if length > 8:
-        bits = load_i8(at + source) & SEVENS
-    elif source + length >= 8:
-        shift = 64 - 8 * length
-        bits = (load_i8(at + source + length - 8) >> shift) & (SEVENS >> shift)
-    else:
-        value: int = varint(at + source, at + source + length)[0]
-        return value
-    bits = (bits & 0x7F007F007F007F) | (bits & 0x7F007F007F007F00) >> 1
-    bits = (bits & 0x3FFF00003FFF) | (bits & 0x3FFF00003FFF0000) >> 2
-    bits = (bits & 0xFFFFFFF) | (bits & 0xFFFFFFF00000000) >> 4
-    if length > 8:
-        bits |= (load_u1(at + source + 8) & 127) << 56
-        if length > 9:
-            bits |= load_u1(at + source + 9) << 63
-    return ((bits >> 1) & 0x7FFFFFFFFFFFFFFF) ^ -(bits & 1)
-
-
-@njit(cache=True, nogil=True)
-def put_int(to: int, width: int, value: int) -> None:
-    if width == 8:
-        store_i8(to, value)
-    elif width == 4:
-        store_i4(to, np.int32(value))
-    elif width == 1:
-        store_u1(to, np.uint8(value))
-    else:
-        store_i2(to, np.int16(value))
-
-
-@njit(cache=True, nogil=True)
-def follow(layout: int, wanted: int, at: int, row: int, heap: int) -> int:
-    """Move the values of the stretch at `at` to the columns of a row; 0, or an error code.
-
-    `heap` is the address of the heap's line in the tables.
+    `code`, `op`, `known` and `heap` are the addresses of the program, of the instruction, of its
+    layouts and of the heap's line in the tables.
     """
-    pair = layout + 8 * HEAD
-    for _ in range(load_word(layout, EIGHTS)):
-        both = load_i8(pair)
-        store_i8(row + (both >> 32), load_i8(at + (both & 0xFFFFFFFF)))
-        pair += 8
-    pair = layout + 8 * HEAD + 8 * wanted
-    for _ in range(load_word(layout, FOURS)):
-        both = load_i8(pair)
-        store_i4(row + (both >> 32), load_i4(at + (both & 0xFFFFFFFF)))
-        pair += 8
-    move = layout + 8 * HEAD + 16 * wanted
-    for _ in range(load_word(layout, MOVES)):
-        what, source, length = load_i8(move), load_word(move, 1), load_word(move, 2)
-        to, width = row + load_word(move, 3), load_word(move, 4)
-        if what == INT:
-            value = number(at, source, length)
-            if value < load_word(move, 5) or value > load_word(move, 6):
-                return OUT_OF_RANGE
-            put_int(to, width, value)
-        elif what == TEXT:
-            if length > 0 and load_u1(at + source + length - 1) == 0:
-                return NUL  # a NumPy S column would drop it
-            if width == 8 and 0 < length < 8 <= source + length:
-                letters = load_i8(at + source + length - 8) >> (64 - 8 * length)
-                store_i8(to, letters & ((1 << 8 * length) - 1))
-            else:
-                copy(to, at + source, length)
-                clear(to + length, width - length)
-        elif what in (BOOL, REAL_BOOL):
-            value = load_u1(at + source)
-            if value > 1:
-                return NOT_BOOLEAN
-            if what == BOOL:
-                put_int(to, width, value)
-            else:
-                put_real(to, width, np.float64(value))
-        elif what == SPAN:
-            used = load_word(heap, 4)
-            if used + length > load_word(heap, 3):
-                return FULL
-            copy(load_i8(heap) + used, at + source, length)
-            store_word(heap, 4, used + length)
-            store_i8(to, used)
-            store_i8(to + 8, length)
-        elif what == REAL_FLOAT:
-            put_real(to, width, np.float64(load_f4(at + source)))
-        elif what == REAL_DOUBLE:
-            put_real(to, width, load_f8(at + source))
-        else:
-            put_real(to, width, np.float64(number(at, source, length)))
-        move += 8 * MOVE_WORDS
-    return 0
+    size = 8 * layout_words(wanted, longest)
+    mask = size - 2 * longest
+    there, which = load_word(known, THERE), load_word(known, CAME)
+    layout = known + 8 * KNOWN + which * size
+    left = there
+    while left > 0 and not fits(layout, layout + mask, longest, at, stop):
+        left -= 1
+        which += 1
+        layout += size
+        if which == there:
+            which, layout = 0, known + 8 * KNOWN
+    if left > 0:
+        store_word(known, CAME, which)
+        behind: int = at + load_word(layout, LENGTH)
+    else:
+        which = load_word(known, GOES)
+        layout = known + 8 * KNOWN + which * size
+        field, last = code + 8 * load_word(op, FIRST), code + 8 * load_word(op, LAST)
+        behind = walk(field, last, layout, wanted, longest, at, stop)
+        if behind < 0:
+            store_word(layout, LENGTH, 0)
+            return behind
+        if load_word(layout, LENGTH) > 0:
+            store_word(known, CAME, which)
+            store_word(known, THERE, max(there, which + 1))
+            store_word(known, GOES, 0 if which + 1 == load_word(op, KEPT) else which + 1)
+    error: int = follow(layout, wanted, at, behind, row, heap)
+    return error if error < 0 else behind
 
 
 @njit(cache=True, nogil=True)
-def put_real(to: int, width: int, value: float) -> None:
-    if width == 8:
-        store_f8(to, value)
-    else:
-        store_f4(to, np.float32(value))
+def stretch(code: int, op: int, memory: int, at: int, stop: int, row: int, heap: int) -> int:
+    """Read one stretch of fields into the row; the address behind it, or an error code."""
+    wanted, longest = load_word(op, WANTED), load_word(op, LONGEST)
+    known = memory + 8 * load_word(op, PLACE)
+    behind: int = known_stretch(code, op, wanted, longest, known, at, stop, row, heap)
+    return behind

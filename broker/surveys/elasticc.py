@@ -17,16 +17,21 @@ from broker.records import ALERT, DETECTION, FORCED, SURVEYS
 from broker.surveys.survey import (
     BAD_TIME,
     GOOD,
-    KERNEL_POINT,
+    MISSING_FIELD,
     Alerts,
     Survey,
+    alerts_of,
     band_number,
+    behind_alert,
     blank,
-    finish,
     finite,
     for_kernel,
     good_time,
-    no_identity,
+    is_named,
+    mark_own,
+    name_by_number,
+    read_alerts,
+    room_for,
 )
 
 #: From SNANA's flux units to nJy.
@@ -35,6 +40,8 @@ NJY = 10 ** (0.4 * (31.4 - 27.5))
 ROW = np.dtype([("id", "i8"), ("mjd", "f8"), ("flux", "f4"), ("flux_err", "f4"), ("band", "S8")])
 _KERNEL_ROW = for_kernel(ROW, "band")
 TOP = np.dtype([("alert", ALERT), ("own", ROW), ("object", "i8")])
+_KERNEL_TOP = behind_alert(("own", _KERNEL_ROW), ("object", "i8"))
+NUMBER = SURVEYS.index("elasticc")
 
 _FORCED_ROW = {
     "id": "diaForcedSourceId",
@@ -64,51 +71,53 @@ def _fill_point(point: Any, row: Any, kind: int) -> bool:
 
 @njit(cache=True, nogil=True)
 def _fill(
-    own: NDArray[np.void],
+    top: NDArray[np.void],
     sources: NDArray[np.void],
     first_source: NDArray[np.int64],
     forced: NDArray[np.void],
     first_forced: NDArray[np.int64],
+    alerts: NDArray[np.void],
     points: NDArray[np.void],
-    count: NDArray[np.int64],
+    first: NDArray[np.int64],
     fault: NDArray[np.uint8],
 ) -> None:
     k = 0
-    for i in range(len(own)):
-        if fault[i] != GOOD:
-            continue
-        begin = k
-        if not _fill_point(points[k], own[i], DETECTION):
+    for i in range(len(top)):
+        alert = alerts[i]
+        alert.survey = NUMBER
+        name_by_number(alert, top[i].object)
+        fault[i] = GOOD
+        if not is_named(alert):
+            fault[i] = MISSING_FIELD
+        elif not _fill_point(points[k], top[i].own, DETECTION):
             fault[i] = BAD_TIME
-            continue
-        k += 1
-        for j in range(first_source[i], first_source[i + 1]):
-            k += _fill_point(points[k], sources[j], DETECTION)
-        for j in range(first_forced[i], first_forced[i + 1]):
-            k += _fill_point(points[k], forced[j], FORCED)
-        count[i] = k - begin
+        else:
+            mark_own(alert, points[k])
+            k += 1
+            for j in range(first_source[i], first_source[i + 1]):
+                k += _fill_point(points[k], sources[j], DETECTION)
+            for j in range(first_forced[i], first_forced[i + 1]):
+                k += _fill_point(points[k], forced[j], FORCED)
+        first[i + 1] = k
 
 
 def _read(rows: Rows, public_only: bool) -> Alerts:
     del public_only  # simulated: nothing is private
     top, sources, forced = (rows.rows[t] for t in ("", "prvDiaSources", "prvDiaForcedSources"))
-    alerts = np.ascontiguousarray(top["alert"])
-    alerts["survey"] = SURVEYS.index("elasticc")
-    alerts["object"] = np.where(top["object"] == 0, b"", top["object"].astype("S32"))
-    points = np.zeros(len(top) + len(sources) + len(forced), KERNEL_POINT)
-    count = np.zeros(len(top), np.int64)
-    fault = no_identity(alerts)
+    alerts, points = alerts_of(top), room_for(top, sources, forced)
+    first, fault = np.zeros(len(top) + 1, np.int64), np.empty(len(top), np.uint8)
     _fill(
-        np.ascontiguousarray(top["own"]).view(_KERNEL_ROW),
+        top.view(_KERNEL_TOP),
         sources.view(_KERNEL_ROW),
         rows.first["prvDiaSources"],
         forced.view(_KERNEL_ROW),
         rows.first["prvDiaForcedSources"],
+        alerts,
         points,
-        count,
+        first,
         fault,
     )
-    return finish(alerts, points, count, fault)
+    return read_alerts(alerts, points, first, fault)
 
 
 ELASTICC = Survey(

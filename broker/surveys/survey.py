@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from broker.avro import Rows
 from broker.avro_table import Table
-from broker.records import ALERTED, BANDS, POINT, SOLAR_SYSTEM
+from broker.records import ALERT, ALERTED, BANDS, CONTEXT, CONTEXT_ROW, POINT, SOLAR_SYSTEM
 
 #: TAI - UTC in seconds from each MJD (UTC) on: IERS Bulletin C. The next leap second goes here.
 LEAP_SECONDS = np.array(
@@ -41,11 +41,45 @@ def for_kernel(dtype: np.dtype[Any], *letters: str) -> np.dtype[Any]:
     formats = [("u1", dtype[n].itemsize) if n in letters else dtype[n] for n in names]
     fields: Mapping[str, Any] = dtype.fields or {}
     offsets = [fields[name][1] for name in names]
-    spec = {"names": names, "formats": formats, "offsets": offsets, "itemsize": dtype.itemsize}
+    return _laid_out(names, formats, offsets, dtype.itemsize)
+
+
+def behind_alert(*fields: Any) -> np.dtype[Any]:
+    """Rows of a top table for kernels: `fields` behind the ALERT, which they do not see."""
+    names, formats = (
+        [f[0] for f in fields],
+        [np.dtype(f[1:] if len(f) > 2 else f[1]) for f in fields],
+    )
+    ends = np.cumsum([ALERT.itemsize, *(f.itemsize for f in formats)]).tolist()
+    return _laid_out(names, formats, ends[:-1], ends[-1])
+
+
+def _laid_out(names: Any, formats: Any, offsets: Any, itemsize: int) -> np.dtype[Any]:
+    spec = {"names": names, "formats": formats, "offsets": offsets, "itemsize": itemsize}
     return np.dtype(spec)  # type: ignore[call-overload,no-any-return]
 
 
-KERNEL_POINT = for_kernel(POINT)
+def _kernel_alert() -> np.dtype[Any]:
+    """What kernels need of an ALERT; its context as two arrays: days (2,) f8, scalars (n,) f4."""
+    fields: Mapping[str, Any] = ALERT.fields or {}
+    plain = ("alert_id", "source_id", "mjd_tai", "survey", "band", "solar_system")
+    context, scalars = fields["context"][1], CONTEXT_ROW.fields["rb"][1]  # type: ignore[index]
+    return _laid_out(
+        [*plain, "object", "days", "scalars"],
+        [*(ALERT[n] for n in plain), ("u1", 32), ("f8", 2), ("f4", len(CONTEXT) - 2)],
+        [*(fields[n][1] for n in plain), fields["object"][1], context, context + scalars],
+        ALERT.itemsize,
+    )
+
+
+KERNEL_ALERT = _kernel_alert()
+#: With its padding, which is set as well: what is written must not depend on what memory held.
+KERNEL_POINT = np.dtype(
+    [(n, POINT[n]) if POINT[n].kind != "V" else ("padding", "u2") for n in POINT.names or ()]
+)
+#: By the byte that names it (Y as ELAsTiCC spells it); BAND_OF[0] is no band.
+BAND_OF = np.full(256, UNKNOWN_BAND, np.uint8)
+BAND_OF[list(b"ugrizyY")] = [0, 1, 2, 3, 4, 5, 5]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,32 +128,56 @@ def one_row(dtype: np.dtype[Any], **values: Any) -> np.void:
     return row[0]  # type: ignore[no-any-return]
 
 
-def no_identity(alerts: NDArray[np.void]) -> NDArray[np.uint8]:
-    """(n,) MISSING_FIELD where an alert has no object or no id, else GOOD."""
-    nameless = (alerts["object"] == b"") | (alerts["alert_id"] == 0)
-    return np.where(nameless, MISSING_FIELD, GOOD).astype(np.uint8)
+def alerts_of(top: NDArray[np.void]) -> NDArray[np.void]:
+    """(n,) KERNEL_ALERT: copies of the field ``alert`` that the rows begin with."""
+    rows = top.view(np.uint8).reshape(len(top), top.itemsize)[:, : ALERT.itemsize]
+    # As bytes: NumPy copies structured rows field by field.
+    return np.ascontiguousarray(rows).reshape(-1).view(KERNEL_ALERT)
 
 
-def finish(
+def room_for(*tables: NDArray[np.void]) -> NDArray[np.void]:
+    """(m,) KERNEL_POINT: room for a point of each row."""
+    return np.empty(sum(map(len, tables)), KERNEL_POINT)
+
+
+def read_alerts(
     alerts: NDArray[np.void],
     points: NDArray[np.void],
-    count: NDArray[np.int64],
+    first: NDArray[np.int64],
     fault: NDArray[np.uint8],
 ) -> Alerts:
-    """Alerts out of what a survey's kernel filled: `count` points each, an alert's own first.
+    """What a survey's kernel filled: its rows under their own names."""
+    return Alerts(alerts.view(ALERT), points[: first[-1]].view(POINT), first, fault)
 
-    From its own point an alert has its time and band, and that point the bits of the alert.
-    """
-    first = np.zeros(len(alerts) + 1, np.int64)
-    np.cumsum(count, out=first[1:])
-    points = points[: first[-1]]
-    good = fault == GOOD
-    own = first[:-1][good]
-    alerts["mjd_tai"][good] = points["mjd_tai"][own]
-    alerts["band"][good] = points["band"][own]
-    solar = alerts["solar_system"][good] != 0
-    points["flags"][own] |= np.where(solar, ALERTED | SOLAR_SYSTEM, ALERTED).astype(np.int32)
-    return Alerts(alerts, points.view(POINT), first, fault)
+
+@njit(cache=True, nogil=True)
+def name_by_number(alert: Any, number: int) -> None:
+    """Name the object by a number's decimal digits; 0 is none."""
+    digits, rest = 0, abs(number)
+    while rest > 0:
+        digits, rest = digits + 1, rest // 10
+    if number < 0:
+        alert.object[0] = 45  # a minus
+        digits += 1
+    rest = abs(number)
+    while rest > 0:
+        digits -= 1
+        alert.object[digits] = 48 + rest % 10
+        rest //= 10
+
+
+@njit(cache=True, nogil=True)
+def is_named(alert: Any) -> bool:
+    """Whether an alert has an object and an id."""
+    return bool(alert.object[0] != 0 and alert.alert_id != 0)
+
+
+@njit(cache=True, nogil=True)
+def mark_own(alert: Any, point: Any) -> None:
+    """From its own point an alert has its time and band, and that point the bits of the alert."""
+    alert.mjd_tai = point.mjd_tai
+    alert.band = point.band
+    point.flags |= ALERTED | SOLAR_SYSTEM if alert.solar_system else ALERTED
 
 
 @njit(cache=True, nogil=True)
@@ -150,13 +208,7 @@ def good_time(mjd: float) -> bool:
 @njit(cache=True, nogil=True)
 def band_number(letter: int, behind: int) -> int:
     """Index in BANDS of a band named by one letter; `behind` is the byte after it."""
-    if behind == 0:
-        for i, known in enumerate(b"ugrizy"):
-            if letter == known:
-                return i
-        if letter == 89:  # Y, as ELAsTiCC spells it
-            return 5
-    return UNKNOWN_BAND
+    return BAND_OF[letter] if behind == 0 else UNKNOWN_BAND
 
 
 @njit(cache=True, nogil=True)
@@ -185,3 +237,4 @@ def blank(point: Any) -> None:
     point.reliability = np.nan
     point.flags = 0
     point.exposure_part = 0
+    point.padding = 0

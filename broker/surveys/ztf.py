@@ -15,23 +15,27 @@ from numpy.typing import NDArray
 
 from broker.avro import Rows
 from broker.avro_table import Table
-from broker.records import ALERT, BAD_FLUX, DETECTION, FORCED, LIMIT, SPAN, SURVEYS
+from broker.records import ALERT, BAD_FLUX, CONTEXT_ROW, DETECTION, FORCED, LIMIT, SPAN, SURVEYS
 from broker.surveys.survey import (
     BAD_TIME,
     GOOD,
-    KERNEL_POINT,
     LN_10,
+    MISSING_FIELD,
     NOT_PUBLIC,
     UNKNOWN_BAND,
     Alerts,
     Survey,
     ab_flux,
+    alerts_of,
+    behind_alert,
     blank,
-    finish,
     finite,
     for_kernel,
     good_time,
-    no_identity,
+    is_named,
+    mark_own,
+    read_alerts,
+    room_for,
     tai,
 )
 
@@ -83,6 +87,9 @@ FORCED_SOURCE = np.dtype(
 )
 _KERNEL_SOURCE = for_kernel(SOURCE, "isdiffpos")
 TOP = np.dtype([("alert", ALERT), ("own", SOURCE)])
+_KERNEL_TOP = behind_alert(("own", _KERNEL_SOURCE))
+NUMBER = SURVEYS.index("ztf")
+_SSDISTNR = (CONTEXT_ROW.names or ()).index("ssdistnr") - 2  # among the context's scalars
 
 _ROW = {name: name for name in SOURCE.names or () if name != "id"} | {"id": "candid"}
 _CONTEXT = (
@@ -173,66 +180,79 @@ def _forced(point: Any, row: Any, heap: NDArray[np.uint8]) -> bool:
 
 
 @njit(cache=True, nogil=True)
+def _public(row: Any) -> bool:
+    """Whether a row is of a programme that anybody may see."""
+    return bool(row.programid != 2 and row.programid != 3)
+
+
+@njit(cache=True, nogil=True)
+def _clean(alert: Any) -> None:
+    """Take the sentinels out of an alert's context, and see whether it is a known body."""
+    for i in range(len(alert.days)):
+        if alert.days[i] <= SENTINEL:
+            alert.days[i] = np.nan
+    for i in range(len(alert.scalars)):
+        if alert.scalars[i] <= SENTINEL:
+            alert.scalars[i] = np.nan
+    alert.solar_system = 0 <= alert.scalars[_SSDISTNR] < SOLAR_SYSTEM_ARCSEC
+
+
+@njit(cache=True, nogil=True)
 def _fill(
-    own: NDArray[np.void],
+    top: NDArray[np.void],
     history: NDArray[np.void],
     first_history: NDArray[np.int64],
     forced: NDArray[np.void],
     first_forced: NDArray[np.int64],
     heap: NDArray[np.uint8],
     public_only: bool,
+    alerts: NDArray[np.void],
     points: NDArray[np.void],
-    count: NDArray[np.int64],
+    first: NDArray[np.int64],
     fault: NDArray[np.uint8],
 ) -> None:
     k = 0
-    for i in range(len(own)):
-        begin = k
-        if public_only and (own[i].programid == 2 or own[i].programid == 3):
+    for i in range(len(top)):
+        alert, own = alerts[i], top[i].own
+        alert.survey = NUMBER
+        _clean(alert)
+        fault[i] = GOOD
+        if public_only and not _public(own):
             fault[i] = NOT_PUBLIC
-        elif fault[i] == GOOD:
-            if _source(points[k], own[i], True):
-                k += 1
-            else:
-                fault[i] = BAD_TIME
-        if fault[i] != GOOD:
-            continue
-        for j in range(first_history[i], first_history[i + 1]):
-            public = history[j].programid != 2 and history[j].programid != 3
-            if (public or not public_only) and _source(points[k], history[j], False):
-                k += 1
-        for j in range(first_forced[i], first_forced[i + 1]):
-            public = forced[j].programid != 2 and forced[j].programid != 3
-            if (public or not public_only) and _forced(points[k], forced[j], heap):
-                k += 1
-        count[i] = k - begin
+        elif not is_named(alert):
+            fault[i] = MISSING_FIELD
+        elif not _source(points[k], own, True):
+            fault[i] = BAD_TIME
+        else:
+            mark_own(alert, points[k])
+            k += 1
+            for j in range(first_history[i], first_history[i + 1]):
+                if _public(history[j]) or not public_only:
+                    k += _source(points[k], history[j], False)
+            for j in range(first_forced[i], first_forced[i + 1]):
+                if _public(forced[j]) or not public_only:
+                    k += _forced(points[k], forced[j], heap)
+        first[i + 1] = k
 
 
 def _read(rows: Rows, public_only: bool) -> Alerts:
     top, history, forced = (rows.rows[t] for t in ("", "prv_candidates", "fp_hists"))
-    alerts = np.ascontiguousarray(top["alert"])
-    alerts["survey"] = SURVEYS.index("ztf")
-    context = alerts["context"]
-    for name in _CONTEXT:
-        context[name][context[name] <= SENTINEL] = np.nan
-    near = context["ssdistnr"]
-    alerts["solar_system"] = (near >= 0) & (near < SOLAR_SYSTEM_ARCSEC)
-    points = np.zeros(len(top) + len(history) + len(forced), KERNEL_POINT)
-    count = np.zeros(len(top), np.int64)
-    fault = no_identity(alerts)
+    alerts, points = alerts_of(top), room_for(top, history, forced)
+    first, fault = np.zeros(len(top) + 1, np.int64), np.empty(len(top), np.uint8)
     _fill(
-        np.ascontiguousarray(top["own"]).view(_KERNEL_SOURCE),
+        top.view(_KERNEL_TOP),
         history.view(_KERNEL_SOURCE),
         rows.first["prv_candidates"],
         forced,
         rows.first["fp_hists"],
         rows.heap,
         public_only,
+        alerts,
         points,
-        count,
+        first,
         fault,
     )
-    return finish(alerts, points, count, fault)
+    return read_alerts(alerts, points, first, fault)
 
 
 ZTF = Survey(
