@@ -122,6 +122,10 @@ class Curves:
         )
         ends = grown.first_blob.tolist()
         bytes_out = memoryview(grown.blobs)
+        for key, blob, begin, end in zip(keys, stored, ends, ends[1:], strict=False):
+            if begin == end:
+                msg = f"the store's light curve {key!r} cannot be read: {blobs.refused(blob)}"
+                raise ValueError(msg)
         for key, begin, end in zip(keys, ends, ends[1:], strict=False):
             self._staged[key] = bytes(bytes_out[begin:end])
         self._merged += merged
@@ -166,9 +170,9 @@ class Curves:
     def points(self, key: bytes) -> NDArray[np.void]:
         """All points of an object (b"ztf:ZTF18aaiscil") in order of arrival, staged ones too."""
         (blob,), _ = self._stored([key])
-        rows = np.zeros(0 if not blob else len(blobs.points(blob)), POINT)
-        if blob:
-            rows.view(ROW)[:] = blobs.points(blob)
+        known = blobs.points(blob) if blob else np.zeros(0, ROW)
+        rows = np.zeros(len(known), POINT)
+        rows.view(ROW)[:] = known
         return rows
 
     def __len__(self) -> int:
@@ -198,12 +202,11 @@ class Curves:
 
     def _pages(self, keys: list[bytes], grown: Grown) -> list[tuple[bytes, bytes]]:
         """Keys and values of the pages that changed, all written in one call."""
-        rows = grown.pages.tolist()
-        size = POINT.itemsize
-        parts = [grown.blobs[start : start + n * size] for _, _, start, n in rows]
-        points = np.concatenate(parts).view(POINT) if parts else np.zeros(0, POINT)
-        values = wire.write_pages(points, np.cumsum([0, *grown.pages["n"]], dtype=np.int64))
-        names = [b"%b#%d" % (keys[number], page) for number, page, _, _ in rows]
+        first = np.zeros(len(grown.pages) + 1, np.int64)
+        first[1:] = grown.pages["end"]
+        values = wire.write_pages(grown.points.view(POINT), first)
+        numbers = zip(grown.pages["object"].tolist(), grown.pages["page"].tolist(), strict=True)
+        names = [b"%b#%d" % (keys[number], page) for number, page in numbers]
         return list(zip(names, values, strict=True))
 
     def _images(self, detections: Detections, grown: Grown) -> Images:

@@ -9,8 +9,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from broker import dmdt, sparse
-from broker.light_curve import N_BANDS, Channels, Curve
+from broker.light_curve import N_BANDS, Channels, Curve, key, open_slot
 from broker.measurements import flux, flux_error, microdays
+from broker.memory import copy
 from broker.records import BLOCK, DETECTION, KINDS, PRESENCE, SOLAR_SYSTEM, WITHDRAWN
 from broker.scalars import SCALARS, measure
 
@@ -106,21 +107,47 @@ def most_bytes(curve: Curve, channels: Channels) -> int:
 
 
 @njit(cache=True, nogil=True)
-def kept_until(curve: Curve, slot: int, until: int) -> int:
+def kept_until(curve: Curve, slot: int, until: int, channels: Channels) -> int:
     """How many measurements of a slot are not later than `until`."""
     kept = curve.slots[slot].n
+    if curve.slots[slot].last <= until:
+        return int(kept)
+    open_slot(curve, slot, channels)
     while kept > 0 and curve.measurements[slot, kept - 1].time > until:
         kept -= 1
     return int(kept)
 
 
 @njit(cache=True, nogil=True)
+def put_counts(
+    curve: Curve,
+    slot: int,
+    kept: int,
+    at: Desk,
+    channels: Channels,
+    heap: NDArray[np.uint8],
+    end: int,
+) -> int:
+    """Write the counts of a slot's first `kept` measurements; returns the end."""
+    state, base = curve.slots[slot], np.int64(heap.ctypes.data)
+    if kept < state.n:
+        counts = counts_until(curve, slot, kept, at, channels)
+        return int(sparse.pack(counts, base + end) - base)
+    if state.counts != 0:
+        copy(base + end, state.counts, state.length)
+    elif state.heap >= 0:
+        copy(base + end, base + state.heap, state.length)
+    else:
+        counts = curve.counts[slot][: channels.rows[slot // N_BANDS].cells]
+        state.heap, state.length = end, sparse.pack(counts, base + end) - base - end
+    return int(end + state.length)
+
+
+@njit(cache=True, nogil=True)
 def counts_until(curve: Curve, slot: int, kept: int, at: Desk, channels: Channels) -> Any:
-    """The counts (cell,) i4 of a slot's first `kept` measurements, by the shorter way."""
+    """The counts (cell,) i4 without those of the later measurements, by the shorter way."""
     c = slot // N_BANDS
     n, cells = curve.slots[slot].n, channels.rows[c].cells
-    if kept == n:
-        return curve.counts[slot][:cells]
     counts = at.counts[:cells]
     rows = curve.measurements[slot]
     if (n - kept) * (n + kept) > kept * kept:
@@ -147,8 +174,7 @@ def put_scalars(
     """Write the channel's scalars of a slot's first `kept` measurements; returns the end."""
     c = slot // N_BANDS
     channel, rows = channels.rows[c], curve.measurements[slot]
-    if channel.n_scalars == 0:
-        return end
+    open_slot(curve, slot, channels)
     for k in range(kept):
         point = curve.points[rows[k].row]
         at.time[k], at.magnitude[k] = rows[k].time, rows[k].magnitude
@@ -192,17 +218,20 @@ def blocks(
     points_hash = np.uint64(0)
     for slot in range(len(curve.slots)):
         n = curve.slots[slot].n
-        kept = kept_until(curve, slot, until) if n > 0 else 0
+        if n == 0:  # a call with all these arrays costs more
+            continue
+        kept = kept_until(curve, slot, until, channels)
         if kept == 0:
             continue
         channel = channels.rows[slot // N_BANDS].hash
         keys = curve.slots[slot].keys
         for k in range(kept, n):
-            keys -= curve.measurements[slot, k].key
+            keys -= key(curve, slot, k)
         points_hash += keys * (np.uint64(2) * np.uint64(channel) + np.uint64(1))
-        counts = counts_until(curve, slot, kept, at, channels)
-        counts_end = sparse.pack(counts, heap, end)
-        scalars_end = put_scalars(curve, slot, kept, at, channels, heap, counts_end)
+        counts_end = put_counts(curve, slot, kept, at, channels, heap, end)
+        scalars_end = counts_end
+        if channels.rows[slot // N_BANDS].n_scalars > 0:
+            scalars_end = put_scalars(curve, slot, kept, at, channels, heap, counts_end)
         row = rows[n_rows]
         row.channel, row.n, row.band = channel, kept, slot % N_BANDS
         row.counts, row.counts_length = end, counts_end - end

@@ -19,8 +19,8 @@ from broker.grids import Grid
 _U = np.uint64
 _ONE = np.uint64(1)
 
-#: A measurement in a light curve: microdays, 0.1 mmag; its hash, and which point it is.
-MEASUREMENT = np.dtype([("time", "i8"), ("key", "u8"), ("magnitude", "i4"), ("row", "i4")])
+#: A measurement in a light curve: microdays, 0.1 mmag, and which point it is.
+MEASUREMENT = np.dtype([("time", "i8"), ("magnitude", "i4"), ("row", "i4")])
 
 
 class Table(NamedTuple):

@@ -12,12 +12,14 @@ from broker import blobs, cut
 from broker.entering import take
 from broker.light_curve import (
     N_BANDS,
-    PAGE,
     Channels,
     allocate,
     find,
     news,
 )
+from broker.measurements import ROW as POINT_ROW
+from broker.memory import load_u4
+from broker.packing import PAGE
 from broker.records import ALERTED, OUTCOMES, REASONS, SOLAR_SYSTEM, WITHDRAWN
 
 PASSED = OUTCOMES.index("passed")
@@ -38,8 +40,8 @@ ROW = np.dtype(
         ("reason", "i8"),
     ]
 )
-#: A page that changed: rows of points at a byte offset of the new blobs.
-PAGE_ROW = np.dtype([("object", "i8"), ("page", "i8"), ("start", "i8"), ("n", "i8")])
+#: A page that changed: its number, and where its points end among those of all of them.
+PAGE_ROW = np.dtype([("object", "i8"), ("page", "i8"), ("end", "i8")])
 
 
 class Alerts(NamedTuple):
@@ -59,8 +61,9 @@ class Grown(NamedTuple):
 
     outcome: NDArray[np.uint8]  # (alert,)
     blobs: NDArray[np.uint8]
-    first_blob: NDArray[np.int64]  # (object + 1,)
+    first_blob: NDArray[np.int64]  # (object + 1,); an empty blob: the stored one is not sound
     pages: NDArray[np.void]  # (page,) PAGE_ROW
+    points: NDArray[np.void]  # (point,) measurements.ROW of these pages
     images: NDArray[np.void]  # (image,) ROW
     presences: NDArray[np.void]  # (presence,) cut.PRESENCE_ROW
     first_presence: NDArray[np.int64]  # (image + 1,)
@@ -102,9 +105,13 @@ def grow(
         Blobs of the objects, of object o at first_stored[o]:first_stored[o + 1].
     """
     n_objects = len(first_stored) - 1
+    base = np.int64(stored.ctypes.data)
     most_points = 1
     for o in range(n_objects):
-        size = (first_stored[o + 1] - first_stored[o]) // blobs.POINT_BYTES
+        length = first_stored[o + 1] - first_stored[o]
+        size = 0
+        if length > 8:  # of one that is not sound, any number: 32 points take 15 bytes or more
+            size = min(load_u4(base + first_stored[o] + 4), 3 * length)
         for k in range(alerts.first[o], alerts.first[o + 1]):
             a = alerts.order[k]
             size += alerts.first_point[a + 1] - alerts.first_point[a]
@@ -117,8 +124,7 @@ def grow(
     desk = cut.desk(most_points, most_cells)
 
     outcome = np.zeros(len(alerts.order), np.uint8)
-    # A point takes 64 bytes, and 24 in each of its slots; counts are small beside them.
-    out = np.empty(2 * len(stored) + 128 * len(alerts.points) + 4096, np.uint8)
+    out = np.empty(len(stored) + 1024 * n_objects + 4096, np.uint8)
     first_blob = np.zeros(n_objects + 1, np.int64)
     pages = np.zeros(2 * n_objects + 16, PAGE_ROW)
     images = np.zeros(len(alerts.order) + 16, ROW)
@@ -127,7 +133,9 @@ def grow(
     presences = np.zeros(4 * len(images), cut.PRESENCE_ROW)
     blocks = np.zeros(4 * len(images), cut.BLOCK_ROW)
     heap = np.empty(1024 * len(images), np.uint8)
-    n_pages = n_images = n_presences = n_blocks = n_heap = n_out = 0
+    page_points = np.empty(PAGE * (n_objects + 4), POINT_ROW)
+    numbers = np.empty(PAGE, np.int64)
+    n_page_points = n_pages = n_images = n_presences = n_blocks = n_heap = n_out = 0
 
     for o in range(n_objects):
         incoming = 0
@@ -135,8 +143,18 @@ def grow(
             a = alerts.order[k]
             incoming += alerts.first_point[a + 1] - alerts.first_point[a]
         apart = alerts.kinds_apart[alerts.order[alerts.first[o]]] != 0
-        blob = stored[first_stored[o] : first_stored[o + 1]]
-        n, buckets = blobs.load(blob, curve, incoming, apart, inputs_hash, channels)
+        n = blobs.load(
+            base + first_stored[o],
+            base + first_stored[o + 1],
+            curve,
+            incoming,
+            apart,
+            inputs_hash,
+            channels,
+        )
+        if n < 0:
+            first_blob[o + 1] = n_out
+            continue
         for k in range(alerts.first[o], alerts.first[o + 1]):
             a = alerts.order[k]
             own = alerts.first_point[a]
@@ -144,27 +162,25 @@ def grow(
             flags = np.int64(alerts.points[own].flags) | ALERTED
             if solar:
                 flags |= SOLAR_SYSTEM
-            me = find(curve, alerts.points[own], buckets)
-            n, before, replaced = take(
-                curve, n, me, alerts.points[own], flags, buckets, apart, channels
-            )
+            me = find(curve, n, alerts.points[own], n)
+            n, before, replaced = take(curve, n, me, alerts.points[own], flags, apart, channels)
             me = n - 1 if me < 0 else me
             begin = n_images
             n_images += 1  # the alert's own image stands before its notices
             if not solar:  # the history of a solar-system body is not one object's
                 behind = alerts.first_point[a + 1]
-                r, i = news(curve, alerts.points, own + 1, behind, buckets)
+                r, i, near = news(curve, n, alerts.points, own + 1, behind, 0)
                 while r < behind:
                     row = alerts.points[r]
                     flags = np.int64(row.flags) & ~ALERTED
-                    n, was, again = take(curve, n, i, row, flags, buckets, apart, channels)
+                    n, was, again = take(curve, n, i, row, flags, apart, channels)
                     if i == me:
                         replaced |= again
                     elif was & ALERTED and flags & WITHDRAWN and not was & WITHDRAWN:
                         images = room(images, n_images, 1)
                         say(images[n_images], a, curve.points[i].id, REASON_WITHDRAWN)
                         n_images += 1
-                    r, i = news(curve, alerts.points, r + 1, behind, buckets)
+                    r, i, near = news(curve, n, alerts.points, r + 1, behind, near)
             gone = (curve.points[me].flags & WITHDRAWN) != 0
             if before & ALERTED and not (gone and not before & WITHDRAWN):
                 outcome[a] = CORRECTED if replaced else DUPLICATE
@@ -199,14 +215,16 @@ def grow(
                 first_block[m + 1] = n_blocks
 
         out = room(out, n_out, blobs.most_bytes(curve, n, channels))
-        end = blobs.save(curve, n, inputs_hash, channels, out, n_out)
+        end = blobs.save(curve, n, inputs_hash, channels, heap, out, n_out, numbers)
         for page in range((n + PAGE - 1) // PAGE):
             if curve.dirty[page] != 0:
                 pages = room(pages, n_pages, 1)
+                page_points = room(page_points, n_page_points, PAGE)
+                for i in range(page * PAGE, min(n, page * PAGE + PAGE)):
+                    page_points[n_page_points] = curve.points[i]
+                    n_page_points += 1
                 row = pages[n_pages]
-                row.object, row.page = o, page
-                row.start = n_out + blobs.HEADER_BYTES + page * PAGE * blobs.POINT_BYTES
-                row.n = min(PAGE, n - page * PAGE)
+                row.object, row.page, row.end = o, page, n_page_points
                 n_pages += 1
         n_out = end
         first_blob[o + 1] = n_out
@@ -216,6 +234,7 @@ def grow(
         out,
         first_blob,
         pages[:n_pages],
+        page_points[:n_page_points],
         images[:n_images],
         presences[:n_presences],
         first_presence[: n_images + 1],

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker import blobs, wire
-from broker.light_curve import PAGE
 from broker.measurements import ROW
+from broker.packing import PAGE
 
 #: First byte of a value whose object has pages that wait; that of a light curve is blobs.FORMAT.
 WAITS = 0
