@@ -204,7 +204,11 @@ class Route:
             if headway() != at:
                 at, since = headway(), time.monotonic()
             elif time.monotonic() - since > _PATIENCE_S:
-                words = "\n".join(self._last_words(w.name) for c in self.crews for w in c.workers)
+                words = "\n".join(
+                    f"{span}: {dict(self.totals.tallies[span])}\n{self._last_words(span)}"
+                    for crew in self.crews
+                    for span in crew.spans
+                )
                 msg = f"the workers did not {what} in {_PATIENCE_S:.0f} s\n{words}"
                 raise Failed(msg)
             time.sleep(0.01)
