@@ -11,6 +11,7 @@ import pytest
 
 from broker.avro import Reader, Rows, Table
 from broker.avro_read import KEPT
+from broker.bytewise import OVERLONG
 from broker.records import SPAN
 
 ITEM = {
@@ -118,3 +119,12 @@ def test_what_was_read_before_changes_nothing(spoil: int) -> None:
     reader = Reader(SCHEMA, TABLES)
     assert said(reader.read(values)) == fresh
     assert said(reader.read(values[::-1])) == fresh[::-1]
+
+
+def test_a_number_of_a_known_layout_may_still_have_too_many_bits() -> None:
+    row = item(np.random.default_rng(2)) | {"id": -(1 << 63)}
+    good = encode([row])
+    tenth = good.index(b"\xff" * 9 + b"\x01") + 9
+    wide = good[:tenth] + b"\x03" + good[tenth + 1 :]
+    status = Reader(SCHEMA, TABLES).read([good, wide, good]).status.tolist()
+    assert status == [0, OVERLONG, 1]
