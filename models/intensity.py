@@ -13,9 +13,6 @@ from numba import njit
 from numpy.typing import NDArray
 from torch.nn import functional
 
-#: log1p(count) / 3 of counts that are often met.
-LOG = (np.log1p(np.arange(4096)) / 3).astype(np.float32)
-
 
 def paper(counts: torch.Tensor, n: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     """Grey levels of Mahabal et al. 2017 (arXiv:1709.06257, section II).
@@ -61,40 +58,41 @@ def paper_kernel(
                 levels[i, cell] = (25_500_000 * count + 99_999 * pairs) // (100_000 * pairs)
 
 
-def log_rows(counts: torch.Tensor, n: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-    """How many pairs, and how each row of equal time difference shares its own among the dm.
+def root_rows(counts: torch.Tensor, n: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """Roots of the cells' shares: of the pairs in the image, and of those in their row.
 
-    Two channels: log1p(count) / 3, which keeps wings that 256 grey levels lose, and
-    sqrt(count / pairs in the row), a distribution of dm at each dt whatever the cadence.
+    A row has one time difference, so its shares are a distribution of dm there, whatever the
+    cadence; shares of the image say how much stands behind each. Roots have the same error
+    everywhere (a count's is its root) and keep the wings that 256 grey levels lose. Against
+    log1p(count) / 3 for the first channel, which facts of long curves suggested: as good there,
+    and better on sparse ones (validation loss of curves of one point a night 0.848 against 0.854).
 
     Returns
     -------
     (image, n_dt + 1, 2 n_dm) float32
-        A row for each time difference, the logarithms before the shares; then an empty row, which
-        parts images whose rows stand in one matrix.
+        A row for each time difference, shares of the image before those of the row; then an empty
+        row, which parts images whose rows stand in one matrix.
     """
     if counts.device.type == "cpu":
         n_dm, n_dt = grid
         levels = np.empty((len(counts), n_dt + 1, 2 * n_dm), np.float32)
-        log_rows_kernel(counts.numpy(), LOG, levels)
+        root_rows_kernel(counts.numpy(), levels)
         return torch.from_numpy(levels)
-    return log_rows_tensor(counts, grid)
+    return root_rows_tensor(counts, grid)
 
 
-def log_rows_tensor(counts: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-    """`log_rows` in PyTorch's operators."""
+def root_rows_tensor(counts: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """`root_rows` in PyTorch's operators."""
     image = counts.view(-1, *grid)
-    pairs = image.sum(1, keepdim=True).clamp_(min=1).float()
-    image = image.float()
-    channels = torch.cat([image.log1p() / 3, (image / pairs).sqrt_()], 1)  # (image, 2 dm, dt)
-    return functional.pad(channels, (0, 1)).transpose(1, 2).contiguous()
+    row = image.sum(1, keepdim=True)
+    whole = row.sum(2, keepdim=True)
+    channels = [(image / pairs.clamp(min=1)).sqrt_() for pairs in (whole, row)]
+    return functional.pad(torch.cat(channels, 1), (0, 1)).transpose(1, 2).contiguous()
 
 
 @njit(cache=True, nogil=True)
-def log_rows_kernel(
-    counts: NDArray[np.int32], log: NDArray[np.float32], levels: NDArray[np.float32]
-) -> None:
-    """`log_rows` on the CPU, into `levels` (image, n_dt + 1, 2 n_dm); `log` is LOG."""
+def root_rows_kernel(counts: NDArray[np.int32], levels: NDArray[np.float32]) -> None:
+    """`root_rows` on the CPU, into `levels` (image, n_dt + 1, 2 n_dm)."""
     n_dt, n_dm = levels.shape[1] - 1, levels.shape[2] // 2
     pairs = np.empty(n_dt, np.int64)
     filled = np.empty((counts.shape[1], 3), np.int32)  # (dm, dt, count) of cells that hold some
@@ -109,7 +107,8 @@ def log_rows_kernel(
                 pairs[dt] += count
                 filled[last, 0], filled[last, 1], filled[last, 2] = dm, dt, count
                 last += count != 0
+        whole = np.float32(pairs.sum())
         for k in range(last):
-            dm, dt, count = filled[k, 0], filled[k, 1], filled[k, 2]
-            levels[i, dt, dm] = log[count] if count < len(log) else np.log1p(count) / 3
-            levels[i, dt, n_dm + dm] = np.sqrt(np.float32(count) / np.float32(pairs[dt]))
+            dm, dt, count = filled[k, 0], filled[k, 1], np.float32(filled[k, 2])
+            levels[i, dt, dm] = np.sqrt(count / whole)
+            levels[i, dt, n_dm + dm] = np.sqrt(count / np.float32(pairs[dt]))

@@ -48,27 +48,28 @@ def test_images_without_pairs_are_black() -> None:
     assert not paper(torch.zeros((2, 12), dtype=torch.int32), torch.tensor([0, 1])).any()
 
 
-def test_log_rows_by_hand() -> None:
-    counts = torch.tensor([[3, 0, 0, 1, 5000, 4]], dtype=torch.int32)  # (dm, dt) = (2, 3)
-    levels = intensity.log_rows(counts, torch.tensor([9]), (2, 3))
-    expected = torch.tensor(
-        [  # log1p(count) / 3 of each dm, then its share of the row
-            [np.log(4) / 3, np.log(2) / 3, np.sqrt(3 / 4), np.sqrt(1 / 4)],
-            [0, np.log(5001) / 3, 0, 1],
-            [0, np.log(5) / 3, 0, 1],
+def test_root_rows_by_hand() -> None:
+    counts = torch.tensor([[3, 0, 0, 1, 5, 4]], dtype=torch.int32)  # (dm, dt) = (2, 3)
+    levels = intensity.root_rows(counts, torch.tensor([9]), (2, 3))
+    squares = torch.tensor(
+        [  # of each dm: the share of the image's 13 pairs, then of the row's
+            [3 / 13, 1 / 13, 3 / 4, 1 / 4],
+            [0, 5 / 13, 0, 1],
+            [0, 4 / 13, 0, 1],
             [0, 0, 0, 0],  # the empty row
         ]
     )
-    assert torch.allclose(levels[0], expected.float())
+    assert torch.allclose(levels[0] ** 2, squares)
 
 
-def test_a_gpu_would_see_the_same_log_rows() -> None:
+def test_a_gpu_would_see_the_same_root_rows() -> None:
     draw = np.random.default_rng(3)
     counts = draw.integers(0, 40_000, (40, 22 * 23)).astype(np.int32)
     counts[draw.random(counts.shape) < 0.8] = 0
     counts[5] = 0
     counts[6] = 2**31 - 1  # the sum of a row is beyond int32
     made = torch.from_numpy(counts)
-    levels = intensity.log_rows(made, torch.ones(40), (22, 23))
-    assert torch.allclose(levels, intensity.log_rows_tensor(made, (22, 23)), rtol=3e-7, atol=0)
+    levels = intensity.root_rows(made, torch.ones(40), (22, 23))
+    assert torch.allclose(levels, intensity.root_rows_tensor(made, (22, 23)), rtol=3e-7, atol=0)
     assert not levels[5].any()
+    assert torch.isfinite(levels).all()

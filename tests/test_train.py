@@ -31,12 +31,13 @@ def sky(folder: Path, objects: int = 420, seed: int = 3) -> None:
     )
 
 
-@pytest.mark.parametrize("name", train.RECIPES)
-def test_training_learns_writes_a_card_and_repeats(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "epochs"), [("crts-rows", 40), ("crts-shallow", 15)])
+def test_training_learns_writes_a_card_and_repeats(tmp_path: Path, name: str, epochs: int) -> None:
+    """An epoch is few steps here, and the mean of the weights moves slowly."""
     sky(tmp_path)
     told: list[train.Epoch] = []
-    card = train.train(tmp_path, tmp_path / "a", name, 15, 1, "cpu", told.append)
-    assert [e.number for e in told] == list(range(1, 16))
+    card = train.train(tmp_path, tmp_path / "a", name, epochs, 1, "cpu", told.append)
+    assert [e.number for e in told] == list(range(1, epochs + 1))
     assert told[-1].validation_accuracy > 0.8
     assert told[-1].validation_loss < told[0].validation_loss
     assert card.measured[0]["accuracy"] > 0.9
