@@ -124,13 +124,13 @@ def _points_only(points: NDArray[np.void]) -> NDArray[np.uint8]:
 @njit(cache=True, nogil=True)
 def _points(blob: NDArray[np.uint8]) -> NDArray[np.void]:
     """Its points; none if it is no sound blob."""
-    start = np.int64(blob.ctypes.data)
+    start = int(np.int64(blob.ctypes.data))
     end = start + len(blob)
     if not sound(start, end):
         return np.zeros(0, ROW)
     n = load_u4(start + 4)
     rows = np.zeros((n + PAGE - 1) // PAGE * PAGE, ROW)
-    at, first = start + HEADER_BYTES, np.int64(rows.ctypes.data)
+    at, first = start + HEADER_BYTES, int(np.int64(rows.ctypes.data))
     for i in range(0, n, PAGE):
         _, at = packing.unpack(at, end - CHECKSUM_BYTES, first + i * POINT_BYTES)
     return rows[:n]

@@ -38,7 +38,7 @@ def pack(counts: NDArray[np.int32], at: int) -> int:
     int
         The end of what was written.
     """
-    first, n = np.int64(counts.ctypes.data), len(counts)
+    first, n = int(np.int64(counts.ctypes.data)), len(counts)
     last = cell = 0
     while cell < n:
         here = first + 4 * cell
