@@ -71,8 +71,8 @@ class DiskStore:
             The file is not as this object left it, or the disk is full. Nothing was kept.
         """
         self._refuse_another_file()
-        pages = [item for item in items.items() if b"#" in item[0]]
-        objects = [item for item in items.items() if b"#" not in item[0]]
+        pages = {key: value for key, value in items.items() if b"#" in key}
+        objects = items if not pages else {k: v for k, v in items.items() if k not in pages}
         # each may copy its page, and split it
         room = sum(map(len, items.values())) + 2 * _PAGE_BYTES * (len(items) + len(gone) + 8)
         if self._free() < room:
@@ -156,8 +156,8 @@ class DiskStore:
     def _write(
         self,
         txn: lmdb.Transaction,
-        objects: list[tuple[bytes, bytes]],
-        pages: list[tuple[bytes, bytes]],
+        objects: Mapping[bytes, bytes],
+        pages: Mapping[bytes, bytes],
         gone: Sequence[bytes],
         note: bytes,
     ) -> bytes:
@@ -165,9 +165,9 @@ class DiskStore:
         if txn.get(_ITSELF) != self._itself:
             self._refuse("another process wrote into it")
         cursor = txn.cursor()
-        cursor.putmulti(objects)
+        cursor.putmulti(objects.items())
         before = txn.stat()["entries"]
-        cursor.putmulti(pages)
+        cursor.putmulti(pages.items())
         n_pages = self._n_pages() + txn.stat()["entries"] - before
         for key in gone:
             n_pages -= txn.delete(key) and b"#" in key
