@@ -8,6 +8,7 @@ transactions, so that a worker that has lost its share is fenced in either case.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,9 @@ from workers.log import logger
 #: Bytes per consume() call that stay in cache (facts: 1 to 4 MB; 500 packets of 70 kB cost 5 times
 #: more each).
 _BYTES_PER_CALL = 2 << 20
+
+#: A partition that stands still this long is compared with what Kafka has of it.
+_STILL_S = 5.0
 
 Place = tuple[str, int]
 
@@ -68,6 +72,8 @@ class Intake:
     _base: dict[Place, int] = field(default_factory=dict)  # committed
     _next: dict[Place, int] = field(default_factory=dict)  # consumed
     _mean_bytes: float = 0.0
+    _looked: float = 0.0
+    _stood: dict[Place, int] = field(default_factory=dict)  # consumer's position at the last look
 
     def subscribe(self, topics: dict[str, str]) -> None:
         """Ask the group for a share of `topics` (each with the topic that it is read from)."""
@@ -203,6 +209,33 @@ class Intake:
                 at = self._next.get((topic, partition), self._base[topic, partition])
                 lags[topic, partition] = max(high - at, 0)
         return lags
+
+    def look(self) -> None:
+        """With nothing in hand, now and then: stand anew where records wait that never come.
+
+        Seen once in some hundred joins: the client library has its share, but of one partition it
+        fetches nothing, without an error, for minutes. Its own lag says 0 then, so Kafka is asked.
+        """
+        now = time.monotonic()
+        if now - self._looked < _STILL_S or self._changed or not self._base:
+            return
+        self._looked = now
+        standing = self.fetcher.position([TopicPartition(*place) for place in self._base])
+        before, self._stood = self._stood, {}
+        for at in standing:
+            place = at.topic, at.partition
+            # a position steps over markers and aborted records; at first there is none
+            offset = self._stood[place] = max(at.offset, self._base[place])
+            if before.get(place) != offset:
+                continue
+            try:
+                _, end = self.fetcher.get_watermark_offsets(at, timeout=5)
+            except KafkaException:
+                continue  # Kafka is away: not the consumer's fault
+            if end > offset:
+                logger().warning("stands anew", topic=at.topic, partition=at.partition, at=offset)
+                self._stand()
+                return
 
     def close(self) -> None:
         if self.fetcher is not self.member:

@@ -301,6 +301,7 @@ class Span:
         if now - self._checked >= 1.0:
             self._checked = now
             self.metrics.lags(self.intake.lag(), self.intake.taken_ms)
+            self.intake.look()
             self.between(self.intake)
 
 
