@@ -66,7 +66,7 @@ def root_rows(counts: torch.Tensor, n: torch.Tensor, grid: tuple[int, int]) -> t
     everywhere (a count's is its root) and keep the wings that 256 grey levels lose. Beside
     log1p(count) / 3 for the first channel, on validation curves of one point a night, the loss was
     0.848 against 0.854 and 0.862, on whole curves 0.551 against 0.562 and 0.565: one seed, and the
-    last layers of those two nets were others (none, 128 wide), so the gain is not the input's alone.
+    last layers of those two were others (none, 128 wide), so the gain is not the input's alone.
 
     Returns
     -------

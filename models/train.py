@@ -52,7 +52,7 @@ class Recipe:
 
 
 #: By the name of the card. The first is the stream's; the second the paper's, at the paper's step.
-#: Eleven shapes and three recipes were tried for crts-rows, compared on the validation part; but the
+#: Eight shapes and three recipes were tried for crts-rows, compared on the validation part; but the
 #: test figures of two earlier recipes had been seen when the third was made, so those on its card
 #: may be a little too good.
 RECIPES: Mapping[str, Recipe] = {
