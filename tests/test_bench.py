@@ -13,7 +13,6 @@ from commands import nightjar
 from broker.decode import Decoder
 from broker.packets import Simulation, write
 from broker.records import Packets
-from workers import cli
 from workers.bench import growing, night
 from workers.bench.figures import figure, in_turns, least, most, ratio, table
 from workers.bench.run import STAGES
@@ -128,11 +127,12 @@ def test_every_stage_measures() -> None:
         assert callable(import_module(f"workers.bench.{name}").measure)
 
 
-def test_a_wrong_stage_is_told_what_it_may_have_meant(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["bench", "dekode"]) == 2
-    assert "did you mean decode?" in capsys.readouterr().err
-    assert cli.run(["bench", "labels", "xyz"]) == 2
-    assert "there are: decode" in capsys.readouterr().err
+def test_a_wrong_stage_is_told_what_it_may_have_meant(tmp_path: Path) -> None:
+    """In processes of their own: the command starts its process anew with other memory settings."""
+    for stages, words in ((["dekode"], "did you mean decode?"), (["labels", "xyz"], "there are: ")):
+        done = nightjar("bench", *stages, cwd=tmp_path)
+        assert done.returncode == 2
+        assert words in done.stderr
 
 
 #: With and without a Kafka. Each of the others starts all workers anew, as the route does.
