@@ -78,7 +78,7 @@ def test_commands_in_their_order(place: Path, port: str) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert len(done.stdout.splitlines()) > 50
-        assert "RRab" in done.stdout
+        assert "EW" in done.stdout
     finally:
         for one in standing:
             one.__exit__()
