@@ -48,7 +48,8 @@ def images(card: Card, bands: list[list[int]], seed: int = 0, inside: bool = Tru
     for block in blocks:
         pairs = int(block["n"]) * (int(block["n"]) - 1) // 2
         cells = draw.integers(0, GRID.cells, pairs)
-        end = sparse.pack(np.bincount(cells, minlength=GRID.cells).astype(np.int32), heap, at)
+        counts = np.bincount(cells, minlength=GRID.cells).astype(np.int32)
+        end = sparse.pack(counts, heap.ctypes.data + at) - heap.ctypes.data
         block["counts"] = (at, end - at)
         at = end
     none = np.zeros(len(bands) + 1, np.int64)
@@ -66,8 +67,8 @@ def expected(card: Card, batch: Images) -> np.ndarray:
             if block["n"] < card.min_points:
                 continue
             counts = np.zeros(GRID.cells, np.int32)
-            begin = block["counts"]["start"]
-            sparse.unpack(batch.heap, begin, begin + block["counts"]["length"], counts)
+            begin = batch.heap.ctypes.data + int(block["counts"]["start"])
+            sparse.unpack(begin, begin + int(block["counts"]["length"]), counts)
             n = torch.tensor([int(block["n"])])
             levels = net.levels(torch.from_numpy(counts[None]), n, GRID.shape)
             log_p = net(levels.double()).log_softmax(1)

@@ -62,7 +62,7 @@ def packed(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     heap = np.zeros(sparse.MOST_BYTES_A_CELL * images.size, np.uint8)
     ends = [0]
     for counts in images:
-        ends.append(sparse.pack(counts, heap, ends[-1]))
+        ends.append(sparse.pack(counts, heap.ctypes.data + ends[-1]) - heap.ctypes.data)
     return np.array(ends[:-1]), np.diff(ends), heap[: ends[-1]]
 
 
