@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -170,6 +172,28 @@ def test_records_go_on_once_and_the_ledger_says_so(
     assert sums.tallies["curves"]["passed"] == 1000
     assert sums.written[names.topic("images")] == 1000
     assert sums.consumed["curves"] == 1000
+
+
+def test_a_commit_that_falls_due_between_two_looks_steps_over_nothing(
+    kafka: LocalKafka,
+    names: topics.Namespace,
+    run: Callable[..., Running],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A clock of large steps: a commit is due at nearly every second look at it, not at the first.
+
+    Once what was consumed but not yet given to the stage was committed as done.
+    """
+    looks = count()
+    stepping = SimpleNamespace(monotonic=lambda: 0.03 * next(looks), sleep=time.sleep)
+    monkeypatch.setattr("workers.span.time", stepping)
+    values = [b"%04d" % i for i in range(1000)]
+    publish(kafka.bootstrap, names.topic("detections"), values, 2)
+    stage = Copy(names.topic("images"))
+    run(stage)
+    until(lambda: totals(kafka, names).consumed["curves"] == 1000)
+    assert sorted(stage.seen) == values
+    assert totals(kafka, names).tallies["curves"]["passed"] == 1000
 
 
 def test_a_restart_goes_on_where_the_commit_stood(

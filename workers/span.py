@@ -134,10 +134,11 @@ class Span:
             messages = self.intake.consume(max(wait, 0.001))
             if messages:
                 self._gather(messages)
-            due = self._records and (self._due() or self.intake.careful)
-            if self._waiting and (due or self._full()):
+            if self._waiting and (self._due() or self.intake.careful or self._full()):
                 self._take()
-            if self.intake.lost or (self._records and self._due()):
+            # What waits may have become due a moment ago, between these lines: it was not taken, so
+            # a commit now would step over it.
+            if not self._waiting and (self.intake.lost or (self._records and self._due())):
                 self._commit()
         except Rebalanced:
             self._abandon("rebalance")
