@@ -6,26 +6,40 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
 
 from workers.process import kernel_cache, set_kernel_cache
 
+if TYPE_CHECKING:
+    from broker.records import Detections
+
+_CARD = "crts-rows"
+_SURVEYS = ("ztf", "lsst")
+
 
 def main() -> None:
-    """Prepare Kafka, then walk the route with a small simulated survey."""
-    _step("Apache Kafka", _kafka)
+    """Prepare Kafka, then walk the route with a small simulated survey.
+
+    Half of the time goes into one kernel, that of the light curves: the others are compiled, and
+    Kafka is fetched, beside it.
+    """
     set_kernel_cache()
     now = kernel_cache()
     for old in now.parent.glob("*") if now.parent.is_dir() else ():
         if old != now:
             shutil.rmtree(old)  # kernels of other sources
-    _step("kernels", _kernels)
+    with ProcessPoolExecutor(2, get_context("spawn")) as beside:
+        both = [beside.submit(_light_curves), beside.submit(_packets)]
+        _step("Apache Kafka", _kafka)
+        _step("kernels", lambda: _walk([each.result() for each in both]))
 
 
-def _step(name: str, run: Callable[[], None]) -> None:
+def _step(name: str, run: Callable[[], object]) -> None:
     began = time.monotonic()
-    print(f"{name}: ", end="", flush=True)
     run()
-    print(f"ready after {time.monotonic() - began:.1f} s", flush=True)
+    print(f"{name}: ready after {time.monotonic() - began:.1f} s", flush=True)
 
 
 def _kafka() -> None:
@@ -34,43 +48,59 @@ def _kafka() -> None:
     prepare()
 
 
-def _kernels() -> None:
-    """Few objects are enough: a kernel is compiled at its first call, whatever it is given."""
+def _light_curves() -> None:
+    set_kernel_cache()
+    from broker.curves import Curves
+    from broker.store import MemoryStore
+    from models import cards
+
+    Curves(cards.find(_CARD).inputs, MemoryStore())
+
+
+def _packets() -> None:
+    set_kernel_cache()
+    for survey in _SURVEYS:
+        _decoded(survey)
+
+
+def _decoded(survey: str) -> Detections:
+    """What decode passes on of a few simulated packets, through bytes and back."""
     import numpy as np
 
     from broker import wire
-    from broker.curves import Curves
     from broker.decode import Decoder
-    from broker.labels import write_labels
     from broker.packets import Simulation
     from broker.records import Packets
+
+    values = [value for value, _, _ in Simulation(survey, 8, 60, cutouts=False).packets()]
+    n = len(values)
+    place = np.zeros(n, np.int32), np.arange(n, dtype=np.int64), np.zeros(n, np.int64)
+    detections, _ = Decoder().decode(Packets(values, f"warm-{survey}", *place))
+    detections, _ = wire.read_detections(wire.write_detections(detections))
+    wire.keys(detections.alerts)
+    wire.partitions(detections.alerts, 4)
+    wire.alert_hashes(detections.alerts)
+    return detections
+
+
+def _walk(before: object) -> None:
+    """Few objects are enough: a kernel is compiled at its first call, whatever it is given."""
+    from broker import wire
+    from broker.curves import Curves
+    from broker.labels import write_labels
     from broker.store import MemoryStore
     from models import cards
     from models.classifier import Classifier
 
-    card = cards.find("crts-rows")
+    card = cards.find(_CARD)
     classifier = Classifier(card, "cpu")
     Classifier(cards.find("crts-shallow"), "cpu")  # its image has a kernel of its own
-    for survey in ("ztf", "lsst"):
+    for survey in _SURVEYS:
         curves = Curves(card.inputs, MemoryStore())
-        values = [value for value, _, _ in Simulation(survey, 8, 60, cutouts=False).packets()]
-        n = len(values)
-        packets = Packets(
-            values,
-            f"warm-{survey}",
-            np.zeros(n, np.int32),
-            np.arange(n, dtype=np.int64),
-            np.zeros(n, np.int64),
-        )
-        detections, _ = Decoder().decode(packets)
-        detections, _ = wire.read_detections(wire.write_detections(detections))
-        added = curves.add(detections)
+        added = curves.add(_decoded(survey))
         curves.commit()
         keys, pages = zip(*added.pages, strict=True)
         Curves(card.inputs, MemoryStore()).restore(keys, pages)
-        wire.keys(detections.alerts)
-        wire.partitions(detections.alerts, 4)
-        wire.alert_hashes(detections.alerts)
         images, _ = wire.read_images(wire.write_images(added.images))
         write_labels(classifier.classify(images))
 
