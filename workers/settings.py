@@ -105,8 +105,8 @@ class Settings:
     """First part of our topics' and groups' names; every replay has its own."""
     partitions: Positive = 4
     """Partitions of a new namespace; fixed for its life."""
-    commit_ms: Positive = 75
-    """Work pending this long is committed: 50-100 keeps the rate, 20 where latency matters."""
+    commit_ms: Positive = 50
+    """From one commit of a worker to its next, at least; it is longer where commits are slow."""
     state_dir: Path = Path(".nightjar")
     """Folder of the workers' slots and state."""
     kafka: Kafka = field(default_factory=Kafka)

@@ -40,8 +40,10 @@ _BATCH_RECORDS = 2000
 _BATCH_BYTES = 16 << 20
 #: Commits take at most this share of the time: where each is slow, they come less often, but not
 #: less often than this.
-_COMMIT_SHARE = 0.2
+_COMMIT_SHARE = 0.33
 _LONGEST_INTERVAL_S = 1.0
+#: What the span before committed arrives at once; so long is waited for the rest of it.
+_GATHER_S = 0.01
 #: Whatever stood open, the coordinator has aborted it by then.
 _PATIENCE_S = TRANSACTION_TIMEOUT_MS / 1000 + 5
 _LOST = OUTCOMES.index("lost")
@@ -79,7 +81,7 @@ class Span:
     ledger_topic: str
     dead_topic: str
     worker: str
-    commit_s: float
+    commit_s: float  # from one commit to the next, at least
     stop: Callable[[], bool]
     metrics: SpanMetrics
     between: Callable[[Intake], None] = lambda intake: None  # once a second, with nothing in hand
@@ -88,8 +90,10 @@ class Span:
     _waiting_bytes: int = 0
     _records: int = 0  # consumed since the last commit
     _bytes: int = 0
-    _since: float = 0.0
+    _since: float = 0.0  # when the first of them came
+    _committed: float = 0.0
     _commit_took: float = 0.0
+    _at_once: bool = False  # commit without waiting for more
     _checked: float = 0.0
 
     def run(self) -> None:
@@ -169,7 +173,7 @@ class Span:
             return
         if self.intake.careful:
             self.intake.careful *= 2
-            self._since = 0.0  # commit at once, so that the next failure takes nothing along
+            self._at_once = True  # so that the next failure takes nothing along
             if self.intake.careful >= self.intake.limit:
                 self.intake.careful = 0
         self.metrics.batch_size.observe(len(messages))
@@ -192,15 +196,17 @@ class Span:
         self.stage.drop()
         self._outputs = Outputs()
         self._outputs.bury(self.dead_topic, [letter])
-        self._since = 0.0
+        self._at_once = True
 
     def _left(self) -> float:
+        """Seconds until what is in hand is due; after a pause, that is soon after it came."""
         slow = min(self._commit_took / _COMMIT_SHARE, _LONGEST_INTERVAL_S)
-        return self._since + max(self.commit_s, slow) - time.monotonic()
+        due = max(self._since + _GATHER_S, self._committed + max(self.commit_s, slow))
+        return due - time.monotonic()
 
     def _due(self) -> bool:
         heavy = self._records >= _HEAVY_RECORDS or self._bytes >= _HEAVY_BYTES
-        return heavy or self._left() <= 0
+        return self._at_once or heavy or self._left() <= 0
 
     def _commit(self) -> None:
         """Steps 3 to 5 of the order above."""
@@ -236,6 +242,7 @@ class Span:
         self.intake.advance()
         self.stage.keep(self.intake.standing_by_partition())
         self._commit_took = (self._commit_took + self.metrics.committed()) / 2
+        self._committed = time.monotonic()
         for call in outputs.afterwards:
             call(committed_ms)
         logger().debug("commit", span=self.stage.span, records=self._records)
@@ -295,6 +302,7 @@ class Span:
         self._outputs = Outputs()
         self._waiting = []
         self._waiting_bytes = self._records = self._bytes = 0
+        self._at_once = False
 
     def _rest(self) -> None:
         """Once a second, with nothing in hand: lags, and whatever the span has to look after."""

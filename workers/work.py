@@ -21,6 +21,7 @@ from workers.crew import SPANS
 from workers.errors import Misused
 from workers.intake import Intake
 from workers.kafka import (
+    PACKETS,
     TRANSACTION_TIMEOUT_MS,
     Stopped,
     admin,
@@ -138,7 +139,7 @@ def run(settings: Settings, span: str, slot: slots.Slot, stop: Stop, ending: Exi
     ours = member(client, namespace.group(span), slot.name)
     if span == "decode":
         stage = _decode(settings, namespace, partitions, alerts)
-        fetcher = consumer(settings.source_client())
+        fetcher = consumer(settings.source_client(), **PACKETS)
         survey = admin(settings.source_client())
         first = partial(topics.first_offset, survey, settings.source.start, stop)
         between = Sources(settings, namespace, admin(client), survey, stop).look

@@ -87,12 +87,14 @@ def measure(bench: Bench) -> list[Figure]:
 
 def pace(bench: Bench, topic: str, night: Night, count: int) -> float:
     """Publish at the pace of a stream; the rate that it had, in packets/s."""
-    values = list(night.packets(count, WARM))
+    first, *values = night.packets(count, WARM)
     with Publisher(bench.client, topic) as survey:
+        survey.send(first)
+        survey.flush()  # connected: a survey's producer has been for hours
         began = time.monotonic()
         for n, value in enumerate(values):
             ahead = began + n / PER_S - time.monotonic()
             if ahead > 0:
                 time.sleep(ahead)
-            survey.send(value, partition=n % bench.settings.partitions)
+            survey.send(value)  # without a key, as LSST does: the client chooses the partition
         return len(values) / (time.monotonic() - began)
