@@ -31,8 +31,8 @@ _FETCH: dict[str, Any] = {
     "topic.metadata.refresh.interval.ms": 5000,
 }
 
-#: For survey packets: half a megabyte at once, or what 20 ms bring. Otherwise each of 2,000 packets/s
-#: is fetched by itself, and Kafka has a twentieth of a core less for the workers beside it.
+#: For survey packets: half a megabyte at once, or what 20 ms bring. Otherwise each of 2,000 packets
+#: a second is fetched by itself, and Kafka has a twentieth of a core less for the workers.
 PACKETS: dict[str, Any] = {"fetch.min.bytes": 1 << 19, "fetch.wait.max.ms": 20}
 
 T = TypeVar("T")
