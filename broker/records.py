@@ -179,8 +179,24 @@ class Packets:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the packet of an alert stood, the alert's hash (broker.hashes), and whether the record
+    is a notice: those add a label but no alert.
+    """
+
+    topic: str
+    partition: int
+    hash: int
+    notice: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A packet or record that a stage could not take: its bytes, why, and where it came from."""
+    """A packet or record that a stage could not take: its bytes, why, and where it came from.
+
+    `topic`, `partition` and `offset` are where these bytes stood; `origin` is that of the alert
+    where they are a record of ours and tell it.
+    """
 
     value: bytes
     reason: str
@@ -190,6 +206,7 @@ class DeadLetter:
     offset: int
     record: int
     published_ms: int
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ __all__ = [
     "read_detections",
     "read_images",
     "read_pages",
+    "versions",
     "write_detections",
     "write_images",
     "write_page",
@@ -59,6 +60,12 @@ def head(schema: Any) -> bytes:
     return MARKER + bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))
 
 
+def versions(name: str) -> dict[bytes, Any]:
+    """Head -> schema of each version of a record of ours, today's first."""
+    earlier = sorted(p.name.removesuffix(".avsc") for p in FOLDER.glob(f"{name}.v*.avsc"))
+    return {head(schema): schema for schema in map(find, (name, *earlier))}
+
+
 class _Record:
     """One of our schemas and the tables that its values are."""
 
@@ -74,9 +81,7 @@ class _Record:
     @cached_property
     def readers(self) -> dict[bytes, Reader]:
         """Head -> the reader of what that schema wrote; today's is the first."""
-        earlier = sorted(p.name.removesuffix(".avsc") for p in FOLDER.glob(f"{self.name}.v*.avsc"))
-        schemas = [find(name) for name in (self.name, *earlier)]
-        return {head(schema): Reader(schema, self.tables) for schema in schemas}
+        return {start: Reader(schema, self.tables) for start, schema in versions(self.name).items()}
 
     def write(
         self,

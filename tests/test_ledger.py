@@ -5,11 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from broker.records import ALERT, OUTCOMES
+from broker.records import ALERT, OUTCOMES, DeadLetter, Origin
 from workers import ledger
 from workers.follow import Totals
 from workers.intake import Range
 from workers.ledger import Tallies
+from workers.outputs import Outputs
 
 
 def alerts(n: int) -> np.ndarray:
@@ -55,13 +56,16 @@ def test_a_row_comes_back() -> None:
     value = ledger.row(
         "decode",
         "n.decode.0",
+        "n.decode",
         1234,
-        [Range("ztf", 1, 10, 18)],
+        [Range("ztf", 1, 10, 18, 7)],
         Counter({("n.detections", 2): 7, ("n.dead-letters", -1): 1}),
         tallies,
     )
     row = ledger.read(value)
-    assert row["inputs"] == [{"topic": "ztf", "partition": 1, "start": 10, "end": 18}]
+    ztf = {"topic": "ztf", "partition": 1, "start": 10, "end": 18, "records": 7}
+    assert row["inputs"] == [ztf]
+    assert row["group"] == "n.decode"
     assert row["tallies"][0]["sum"] % (1 << 64) == (1 << 64) - 5
     totals = Totals()
     totals.add(row)
@@ -70,3 +74,45 @@ def test_a_row_comes_back() -> None:
     assert not totals.settled
     with pytest.raises(ValueError, match="ledger"):
         ledger.read(b"something else")
+
+
+def test_a_row_of_the_first_version_is_read() -> None:
+    """Written by what this house was before its ledger named groups and counted records."""
+    value = bytes.fromhex(
+        "c30124cdc3fba20472f60c6465636f6465146e2e6465636f64652e30a41302067a74660214240002186e2e6465"
+        "74656374696f6e73040e0002067a746602000e0900"
+    )
+    row = ledger.read(value)
+    assert (row["span"], row["group"], row["committed_ms"]) == ("decode", "", 1234)
+    ztf = {"topic": "ztf", "partition": 1, "start": 10, "end": 18, "records": -1}
+    assert row["inputs"] == [ztf]
+    assert row["outputs"] == [{"topic": "n.detections", "partition": 2, "count": 7}]
+    (tally,) = row["tallies"]
+    assert (tally["topic"], tally["outcome"], tally["count"]) == ("ztf", "passed", 7)
+    assert tally["sum"] == -5
+
+
+def letter(value: bytes, of: Origin | None) -> DeadLetter:
+    return DeadLetter(value, "stage_failed", "no", "n.images", 3, 17, 0, 1000, of)
+
+
+def test_a_letter_counts_where_its_alert_came_from() -> None:
+    outputs = Outputs()
+    outputs.bury(
+        "n.dead-letters",
+        [
+            letter(b"one", Origin("ztf", 2, 77, False)),
+            letter(b"two", Origin("ztf", 2, (1 << 64) - 7, False)),
+            letter(b"notice", Origin("ztf", 2, 5, True)),
+            letter(b"rubbish", None),
+        ],
+    )
+    dead, notice = OUTCOMES.index("dead"), OUTCOMES.index("notice")
+    assert outputs.tallies.count == {
+        ("ztf", 2, dead): 2,
+        ("ztf", 2, notice): 1,
+        ("n.images", 3, dead): 1,
+    }
+    assert outputs.tallies.sum["ztf", 2, dead] == 70
+    assert outputs.tallies.sum["n.images", 3, dead] == 0
+    assert outputs.written() == {("n.dead-letters", -1): 4}

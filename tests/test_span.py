@@ -94,6 +94,7 @@ class Running:
             ledger_topic=names.topic("ledger"),
             dead_topic=names.topic("dead-letters"),
             worker=slot,
+            group=names.group("curves"),
             commit_s=0.05,
             stop=self.event.is_set,
             metrics=SpanMetrics("curves"),

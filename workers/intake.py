@@ -9,6 +9,7 @@ transactions, so that a worker that has lost its share is fenced in either case.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,12 +40,13 @@ class OffsetsGone(Failed):
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Half-open range of offsets of one partition."""
+    """Half-open range of offsets of one partition, and how many records were read in it."""
 
     topic: str
     partition: int
     start: int
     end: int
+    records: int = 0
 
 
 @dataclass(slots=True)
@@ -71,6 +73,7 @@ class Intake:
     _changed: bool = False
     _base: dict[Place, int] = field(default_factory=dict)  # committed
     _next: dict[Place, int] = field(default_factory=dict)  # consumed
+    _records: Counter[Place] = field(default_factory=Counter)  # of them
     _mean_bytes: float = 0.0
     _looked: float = 0.0
     _stood: dict[Place, int] = field(default_factory=dict)  # consumer's position at the last look
@@ -119,6 +122,7 @@ class Intake:
             for message in records:
                 place = message.topic(), message.partition()
                 self._next[place] = message.offset() + 1
+                self._records[place] += 1
             self.taken_ms[place] = message.timestamp()[1]
         return records
 
@@ -133,8 +137,8 @@ class Intake:
     def ranges(self) -> list[Range]:
         """What the batch in hand consumed, by the topics that were read."""
         return [
-            Range(topic, partition, self._base[topic, partition], offset)
-            for (topic, partition), offset in self._next.items()
+            Range(*place, self._base[place], offset, self._records[place])
+            for place, offset in self._next.items()
         ]
 
     def offsets(self) -> list[TopicPartition]:
@@ -149,11 +153,13 @@ class Intake:
         """The batch in hand was committed."""
         self._base.update(self._next)
         self._next.clear()
+        self._records.clear()
         self.lost.clear()
 
     def rewind(self) -> None:
         """The batch in hand was dropped: stand where it began."""
         self._next.clear()
+        self._records.clear()
         if self.lost:  # what was lost was in the batch too: find it again
             self._changed = True
         if not self._changed:
@@ -164,6 +170,7 @@ class Intake:
         while self._changed:
             self._changed = False
             self._next.clear()
+            self._records.clear()
             self._base.clear()
             self.lost.clear()
             if self.fetcher is not self.member:

@@ -11,10 +11,11 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from broker.clock import now_ms
+from broker.origins import origin
 from broker.records import OUTCOMES, DeadLetter
 from workers.ledger import Tallies
 
-_DEAD = OUTCOMES.index("dead")
+_DEAD, _NOTICE = OUTCOMES.index("dead"), OUTCOMES.index("notice")
 _PRODUCE_TIMEOUT_S = 30.0
 
 Headers = list[tuple[str, bytes]]
@@ -106,11 +107,19 @@ class Outputs:
     afterwards: list[Callable[[int], None]] = field(default_factory=list)
 
     def bury(self, topic: str, dead: Sequence[DeadLetter]) -> None:
-        """Letters for `topic`, and their outcome."""
+        """Letters for `topic`, and their outcome: by the survey's topic where that is known.
+
+        A record of ours that does not tell its alert is counted by our own topic, with hash 0; so
+        is a packet, by the survey's, as no later hop knows of it.
+        """
         if dead:
             self.records.append(Letters(topic, dead, now_ms()))
         for letter in dead:
-            self.tallies.one(letter.topic, letter.partition, _DEAD, 1, 0)
+            if (of := letter.origin) is None:
+                self.tallies.one(letter.topic, letter.partition, _DEAD, 1, 0)
+            else:
+                outcome = _NOTICE if of.notice else _DEAD
+                self.tallies.one(of.topic, of.partition, outcome, 1, of.hash)
 
     def written(self) -> Counter[tuple[str, int]]:
         """How many records go to each (topic, partition)."""
@@ -123,8 +132,9 @@ class Outputs:
 
 def letter_of(message: Message, reason: str, error: str) -> DeadLetter:
     """The letter for a record of our own that a hop could not take."""
+    value = message.value() or b""
     return DeadLetter(
-        message.value() or b"",
+        value,
         reason,
         error,
         message.topic(),
@@ -132,4 +142,5 @@ def letter_of(message: Message, reason: str, error: str) -> DeadLetter:
         message.offset(),
         0,
         message.timestamp()[1],
+        origin(value),
     )

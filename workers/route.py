@@ -29,7 +29,7 @@ from workers.restore import Changelog
 from workers.standing import Standing
 from workers.state import DiskStore
 
-_PASSED = OUTCOMES.index("passed")
+_PASSED, _NOTICE = OUTCOMES.index("passed"), OUTCOMES.index("notice")
 _NO_REASON = REASONS.index("none")
 _WITHDRAWN = REASONS.index("withdrawn")
 
@@ -181,6 +181,10 @@ class CurvesStage:
             outputs.records.append(pages)
             alerts, outcome = detections.alerts, added.outcome
             outputs.tallies.add(alerts, outcome, wire.alert_hashes(alerts))
+            notices = images[images["notice"] != 0]
+            if len(notices):
+                told = np.full(len(notices), _NOTICE, np.uint8)
+                outputs.tallies.add(notices, told, wire.alert_hashes(notices))
             outputs.afterwards.append(partial(self.metrics.added, alerts, outcome))
 
     def keep(self, offsets: Mapping[int, int]) -> None:

@@ -81,6 +81,7 @@ class Span:
     ledger_topic: str
     dead_topic: str
     worker: str
+    group: str
     commit_s: float  # from one commit to the next, at least
     stop: Callable[[], bool]
     metrics: SpanMetrics
@@ -222,6 +223,7 @@ class Span:
             row = ledger.row(
                 self.stage.span,
                 self.worker,
+                self.group,
                 committed_ms,
                 self.intake.ranges(),
                 outputs.written(),

@@ -171,6 +171,7 @@ def run(settings: Settings, span: str, slot: slots.Slot, stop: Stop, ending: Exi
         ledger_topic=namespace.topic("ledger"),
         dead_topic=namespace.topic("dead-letters"),
         worker=slot.name,
+        group=namespace.group(span),
         commit_s=settings.commit_ms / 1000,
         stop=stop,
         metrics=measured,
