@@ -7,12 +7,16 @@ import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from workers.errors import Failed
 from workers.local_kafka import LocalKafka
 from workers.process import set_kernel_cache
+
+if TYPE_CHECKING:
+    from rewritten import Run
 
 HOUSE = Path(__file__).parents[1]
 # Before any test imports numba: the kernels that were compiled at installation serve here too.
@@ -43,6 +47,14 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
         pytest.fail(f"no Kafka for the tests: {error}", pytrace=False)
     yield local
     local.stop()
+
+
+@pytest.fixture(scope="session")
+def audited(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One replay that went well, for whoever tests what tells of it."""
+    from rewritten import Run
+
+    return Run(kafka, tmp_path_factory.mktemp("audited"))
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ Settings come from flags, then from environment variables (--kafka.bootstrap-ser
 NIGHTJAR_KAFKA_BOOTSTRAP_SERVERS), then from a TOML file: --config FILE, else nightjar.toml here.
 Exit codes: 0 done, 1 failed, 2 misused."""
 COMMANDS = {
+    "audit": "Prove that every alert has its outcome: from the ledger and the labels alone.",
     "bench": "Measure each stage beside what it is compared with, in turns, on this machine.",
     "demo": "Show the whole route once: a simulated sky, Kafka, the workers, what came of it.",
     "up": "Run Kafka (ours unless one is given) and all workers, until Ctrl-C.",
@@ -38,6 +39,7 @@ COMMANDS = {
     "kafka": "Run the local Kafka alone, until Ctrl-C.",
     "labels": "Print the labels topic: all that is there, or what comes from now on.",
     "simulate": "Make packets as a survey sends them, with the truth beside them.",
+    "trace": "Tell what became of one alert, or of all alerts of one object.",
     "train": "Train a network on labelled light curves; writes weights and card.",
 }
 

@@ -6,16 +6,24 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 
 from workers.errors import Failed
 from workers.kafka import consumer, is_fatal, patiently
 
 
 def read_whole(
-    client: Mapping[str, Any], topic: str, stop: Callable[[], bool] = lambda: False
+    client: Mapping[str, Any],
+    topic: str,
+    stop: Callable[[], bool] = lambda: False,
+    starts: Mapping[int, int] | None = None,
 ) -> Iterator[list[Message]]:
     """Yield the committed records of all partitions, some at a time, in order within each.
+
+    Parameters
+    ----------
+    starts
+        Partition to first offset: these partitions only, from there on.
 
     Raises
     ------
@@ -29,14 +37,17 @@ def read_whole(
             msg = f"there is no topic {topic} at {client['bootstrap.servers']}"
             raise Failed(msg)
 
-        ends = {}
+        ends, begin = {}, {}
         for partition in known[topic].partitions:
+            if starts is not None and partition not in starts:
+                continue
             at = TopicPartition(topic, partition)
             bounds = partial(reader.get_watermark_offsets, at, timeout=5)
             low, high = patiently(f"{topic}[{partition}]", bounds, stop)
-            if high > low:
-                ends[partition] = high
-        reader.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in ends])
+            first = low if starts is None else max(low, starts[partition])
+            if high > first:
+                ends[partition], begin[partition] = high, first
+        reader.assign([TopicPartition(topic, p, first) for p, first in begin.items()])
         while ends and not stop():
             records = []
             for message in reader.consume(1000, 0.2):

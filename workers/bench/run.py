@@ -28,6 +28,7 @@ STAGES = {
     "burst": "10,000 alerts at once",
     "start": "workers started, kernels cached",
     "memory": "what grows with the alerts, and a light curve's bytes",
+    "audit": "ledger and labels added up",
     "restart": "many light curves, their worker started again",
 }
 

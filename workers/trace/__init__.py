@@ -1,0 +1,1 @@
+"""What became of one alert, read from the topics alone."""
