@@ -7,6 +7,7 @@ big-endian schema id (LSST, ELAsTiCC), and ELAsTiCC's bare datum, which only its
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import methodcaller
 from typing import NamedTuple
 
 import numpy as np
@@ -59,9 +60,9 @@ class Framing:
     def sort(self, values: Sequence[bytes], survey: str | None = None) -> Sorted:
         """Sort packets by their schema; little else looks at each in Python."""
         found = Sorted([], [], [])
-        heads = [value[:ID_BYTES] for value in values]
-        if heads and heads.count(heads[0]) == len(heads) and _is_id(heads[0], survey):
-            found.framed.append(_of_one_schema(values, range(len(values)), heads[0]))
+        head = values[0][:ID_BYTES] if values else b""
+        if _is_id(head, survey) and all(map(methodcaller("startswith", head), values)):
+            found.framed.append(_of_one_schema(values, range(len(values)), head))
             return found
         by_header: dict[Header, list[int]] = {}
         by_head: dict[bytes, list[int]] = {}

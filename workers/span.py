@@ -36,8 +36,8 @@ _HEAVY_RECORDS = 20_000
 _HEAVY_BYTES = 64 << 20
 #: Records or bytes that a stage takes at once: each call costs it a millisecond, whatever it is
 #: given, and more than this gains nothing.
-_BATCH_RECORDS = 2000
-_BATCH_BYTES = 16 << 20
+BATCH_RECORDS = 2000
+BATCH_BYTES = 16 << 20
 #: Commits take at most this share of the time: where each is slow, they come less often, but not
 #: less often than this.
 _COMMIT_SHARE = 0.33
@@ -159,7 +159,7 @@ class Span:
         self._bytes += size
 
     def _full(self) -> bool:
-        return len(self._waiting) >= _BATCH_RECORDS or self._waiting_bytes >= _BATCH_BYTES
+        return len(self._waiting) >= BATCH_RECORDS or self._waiting_bytes >= BATCH_BYTES
 
     def _take(self) -> None:
         """Give the stage what is waiting."""

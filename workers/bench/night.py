@@ -16,6 +16,7 @@ from broker.packets import Shares, Simulation
 from broker.records import Packets
 from workers.bench.elasticc import ElasticcPackets
 from workers.errors import Failed
+from workers.span import BATCH_BYTES, BATCH_RECORDS
 
 Survey = Literal["ztf", "lsst", "elasticc"]
 SURVEYS: tuple[Survey, ...] = ("ztf", "lsst", "elasticc")
@@ -69,8 +70,10 @@ class Night:
             copy, i = divmod(number, len(self.base))
             yield self._copied(self.base[i], self.names[i], copy)
 
-    def batches(self, count: int, limit: int = 500, size: int = 2 << 20) -> list[Packets]:
-        """Packets in batches as a worker takes them: so many, or so many bytes."""
+    def batches(
+        self, count: int, limit: int = BATCH_RECORDS, size: int = BATCH_BYTES
+    ) -> list[Packets]:
+        """Packets in batches as a worker takes them from a backlog: so many, or so many bytes."""
         batches: list[Packets] = []
         some: list[bytes] = []
         held = 0
