@@ -16,14 +16,14 @@ from workers.bench.running import Route, Rows
 if TYPE_CHECKING:
     from workers.bench.bench import Bench
 
-OBJECTS = 100_000
+OBJECTS = 300_000
 POINTS = 30
 _PART = 10_000
 _NEW_ALERTS = 1000
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """100,000 objects of 30 points (`--objects 1000000` for the whole), one worker."""
+    """300,000 objects of 30 points (`--objects 1000000` for the whole), one worker."""
     objects = bench.objects or OBJECTS
     with Route(bench, f"restart-{objects}") as route:
         route.start("classify")
