@@ -11,11 +11,14 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from confluent_kafka import Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from streams import publish, read_topic
 
+from broker import wire
+from broker.records import ALERT, POINT, Detections
 from workers import ledger, topics
 from workers.counting import SpanMetrics
 from workers.follow import Totals
@@ -230,6 +233,37 @@ def test_a_record_that_breaks_the_stage_is_buried_alone(
     assert copied(kafka, names, "dead-letters") == [b"0333", b"0334", b"0700"]
     assert copied(kafka, names) == sorted(set(values) - {b"0333", b"0334", b"0700"})
     assert totals(kafka, names).tallies["curves"] == {"passed": 997, "dead": 3}
+
+
+def test_a_buried_record_counts_where_its_alert_came_from(
+    kafka: LocalKafka, names: topics.Namespace, run: Callable[..., Running]
+) -> None:
+    def trouble(message: Message) -> None:
+        if message.value() == values[3]:
+            msg = "a kernel refuses this"
+            raise ValueError(msg)
+
+    alerts = np.zeros(5, ALERT)
+    alerts["object"], alerts["topic"], alerts["partition"] = b"ZTF18aaiscil", b"ztf-night", 7
+    alerts["alert_id"] = np.arange(5)
+    none = np.zeros(6, np.int64)
+    values = wire.write_detections(Detections(alerts, np.zeros(0, POINT), none))
+    publish(kafka.bootstrap, names.topic("detections"), values, 2)
+    run(Copy(names.topic("images"), trouble))
+    until(lambda: copied(kafka, names, "dead-letters") == [values[3]])
+    until(lambda: totals(kafka, names).tallies["curves"] == {"passed": 4, "dead": 1})
+    rows = read_topic(kafka.bootstrap, names.topic("ledger"))[0]
+    (dead,) = (
+        tally
+        for _, row in rows
+        for tally in ledger.read(row)["tallies"]
+        if tally["outcome"] == "dead"
+    )
+    assert (dead["topic"], dead["partition"]) == ("ztf-night", 7)
+    assert dead["sum"] % (1 << 64) == int(wire.alert_hashes(alerts)[3])
+    read = [given for _, row in rows for given in ledger.read(row)["inputs"]]
+    assert sum(given["records"] for given in read) == 5
+    assert {ledger.read(row)["group"] for _, row in rows} == {names.group("curves")}
 
 
 def test_a_zombie_cannot_commit(
