@@ -1,4 +1,4 @@
-# make install | demo | test | check | bench | up | clean
+# make install | demo | test | check | bench | rubbish | up | clean
 #
 # Pins are remade, after an edit of pyproject.toml's dependencies, with
 #   uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes \
@@ -11,7 +11,7 @@ BIN := .venv/bin
 # The stamp is named by what was installed: the same pins need no second installation, nor network.
 STAMP := .venv/installed-$(shell cat constraints.txt pyproject.toml workers/kafka_jars.sha256 | cksum | tr ' ' '-')
 
-.PHONY: install demo test check bench up clean
+.PHONY: install demo test check bench rubbish up clean
 
 install: $(STAMP)
 
@@ -48,6 +48,14 @@ check: install
 bench: install
 	@$(BIN)/python -m pytest tests/bench
 	@$(BIN)/nightjar bench
+
+# A million mutated packets through all stages, a quarter of an hour; PACKETS and SEED may be given.
+PACKETS ?= 1000000
+SEED ?= 1
+rubbish: install
+	@PYTHONPATH=tests $(BIN)/python -c 'import sys; from workers.process import set_kernel_cache; \
+	  set_kernel_cache(); import rubbish; sys.exit(rubbish.main())' \
+	  --packets $(PACKETS) --seed $(SEED)
 
 # What runs leave behind; the environment stays (rm -r .venv).
 clean:

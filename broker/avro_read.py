@@ -13,6 +13,7 @@ from broker.avro_table import Table
 from broker.avro_types import SchemaError, Type
 
 MAX_PROGRAM = 1 << 16  #: words; the largest survey schema takes some 1,800
+MAX_MEMORY = 1 << 20  #: words of layouts, 8 MB; the largest survey schema takes MEASURED
 KEPT = 16  #: layouts of a stretch; real packets' histories have 2 to 21
 LONGEST = 1024  #: bytes of a layout; a source of LSST takes 325, a candidate of ZTF 700
 SIMPLE = ("int", "long", "enum", "string", "bytes")
@@ -92,6 +93,9 @@ class ReadProgram:
                 first, len(self.code), wanted, longest, memory, kept,
             ]  # fmt: skip
             memory += layouts.KNOWN + kept * layouts.layout_words(wanted, longest)
+        if memory > MAX_MEMORY:
+            msg = "the schema parts its fields too often"
+            raise SchemaError(msg)
         return np.array(self.code, np.int64), memory
 
     def value(self, kind: Type, t: int, path: str) -> None:

@@ -15,10 +15,18 @@ import cramjam
 MAGIC = b"Obj\x01"
 SYNC_BYTES = 16
 CODECS = ("null", "deflate", "snappy")
-#: What a block may grow to: a packet of 600 kB is large, and gzipped cutouts hardly shrink again.
-MAX_BLOCK_BYTES = 64 << 20
-MAX_RATIO = 100
-FREE_BYTES = 1 << 20  #: the ratio is not asked of small blocks: nulls shrink well
+#: What all blocks of a packet may unpack to: FREE_BYTES, and so many for each byte that came.
+#: Alerts without cutouts shrink to a sixth in an archive's blocks, alone to a third; gzipped
+#: cutouts, two thirds of a packet, hardly at all. A bomb of 64 kB then costs 1 MB, as 15 packets.
+MAX_RATIO = 12
+FREE_BYTES = 256 << 10
+#: A header of ZTF takes 23 kB, the longest schema of LSST 120 kB; each that is new costs a
+#: compilation, and is kept.
+MAX_HEADER_BYTES = 256 << 10
+MAX_ENTRIES = 64  #: of a header; surveys write two or three
+#: A block has a record of a few hundred bytes at least; each costs 20 us whatever is in it.
+LEAST_BLOCK_BYTES = 256
+FREE_BLOCKS = 16
 
 
 class Unreadable(Exception):
@@ -62,21 +70,32 @@ def read_header(value: bytes) -> Header:
         truncated, corrupt or unsupported_codec.
     """
     meta: dict[bytes, bytes] = {}
+    value = value[: MAX_HEADER_BYTES + SYNC_BYTES]
+    cut = len(value) == MAX_HEADER_BYTES + SYNC_BYTES
     count, at = varint(value, len(MAGIC))
-    while count:
-        if count < 0:
-            _, at = varint(value, at)  # the size in bytes of this part of the map
-        for _ in range(abs(count)):
-            key, at = _sized(value, at)
-            meta[key], at = _sized(value, at)
-        count, at = varint(value, at)
-    if len(value) < at + SYNC_BYTES:
-        refuse("truncated", "the container ends within its header")
+    entries = 0
+    try:
+        while count:
+            if count < 0:
+                _, at = varint(value, at)  # the size in bytes of this part of the map
+            entries += abs(count)
+            if entries > MAX_ENTRIES:
+                refuse("corrupt", f"a header of {entries} entries; {MAX_ENTRIES} are allowed")
+            for _ in range(abs(count)):
+                key, at = _sized(value, at)
+                meta[key], at = _sized(value, at)
+            count, at = varint(value, at)
+        if len(value) < at + SYNC_BYTES:
+            refuse("truncated", "the container ends within its header")
+    except Unreadable as error:
+        if cut and error.reason == "truncated":
+            refuse("corrupt", f"a header of more than {MAX_HEADER_BYTES} bytes")
+        raise
     if b"avro.schema" not in meta:
         refuse("corrupt", "a container without a schema")
     codec = meta.get(b"avro.codec", b"null").decode("utf-8", "replace")
     if codec not in CODECS:
-        refuse("unsupported_codec", f"codec {codec!r}; known: {', '.join(CODECS)}")
+        refuse("unsupported_codec", f"codec {codec[:40]!r}; known: {', '.join(CODECS)}")
     return Header(value[:at], meta[b"avro.schema"], codec)
 
 
@@ -92,11 +111,16 @@ def blocks(value: bytes, header: Header) -> Iterator[Block]:
     sync = value[at - SYNC_BYTES : at]
     if at >= len(value):
         refuse("truncated", "the container ends before its first record")
+    left = FREE_BYTES + MAX_RATIO * len(value)
+    most_blocks = FREE_BLOCKS + len(value) // LEAST_BLOCK_BYTES
     while at < len(value):
+        if most_blocks == 0:
+            refuse("corrupt", f"blocks of less than {LEAST_BLOCK_BYTES} bytes on average")
+        most_blocks -= 1
         records, at = varint(value, at)
         length, at = varint(value, at)
         end = at + length
-        if records < 0 or length < records:  # a record of ours has at least one byte
+        if records < 1 or length < records:  # a record of ours has at least one byte
             refuse("corrupt", f"a block of {records} records in {length} bytes")
         if end + SYNC_BYTES > len(value):
             refuse("truncated", f"a block of {length} bytes, {len(value) - at} are there")
@@ -105,21 +129,21 @@ def blocks(value: bytes, header: Header) -> Iterator[Block]:
         if header.codec == "null":
             yield Block(value, at, end, records)
         else:
-            plain = unpack(value[at:end], header.codec)
+            plain = unpack(value[at:end], header.codec, left)
+            left -= len(plain)
             if len(plain) < records:
                 refuse("corrupt", f"a block of {records} records in {len(plain)} bytes")
             yield Block(plain, 0, len(plain), records)
         at = end + SYNC_BYTES
 
 
-def unpack(block: bytes, codec: str) -> bytes:
-    """A block's bytes before compression, refused beyond MAX_BLOCK_BYTES or MAX_RATIO."""
-    limit = min(MAX_BLOCK_BYTES, max(FREE_BYTES, MAX_RATIO * len(block)))
+def unpack(block: bytes, codec: str, limit: int) -> bytes:
+    """A block's bytes before compression, refused beyond `limit` bytes."""
     if codec == "snappy":
         return _unsnap(block, limit)
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        plain = inflate.decompress(block, limit)
+        plain = inflate.decompress(block, max(limit, 1))  # 0 would be no limit
     except zlib.error as error:
         refuse("corrupt", f"deflate: {error}")
     if inflate.unconsumed_tail:

@@ -26,6 +26,7 @@ from broker.records import (
     Images,
 )
 from broker.store import Store
+from broker.surveys.survey import MJD_LIMIT
 
 _ZTF = SURVEYS.index("ztf")
 
@@ -93,13 +94,17 @@ class Curves:
         Raises
         ------
         ValueError
-            An alert without points, or an object of which `restore` did not get every page, or one
-            that cannot be read.
+            An alert without points, or with a time that is none; an object of which `restore` did
+            not get every page, or one that cannot be read.
         """
         alerts = detections.alerts
         if len(alerts) and np.diff(detections.first).min() < 1:
             msg = "an alert came without its own detection; each must have at least one point"
             raise ValueError(msg)
+        for times in (alerts["mjd_tai"], detections.points["mjd_tai"]):
+            if not (np.abs(times) < MJD_LIMIT).all():  # NaN is not
+                msg = "an alert or one of its points has a time that is none"
+                raise ValueError(msg)
         numbers: dict[bytes, int] = {}
         of_alert = [numbers.setdefault(key, len(numbers)) for key in wire.keys(alerts)]
         keys = list(numbers)

@@ -32,11 +32,17 @@ REASONS = (
     "not_public",
 )
 _FAULTS = {
-    MISSING_FIELD: ("missing_field", "the alert names no object or has no id"),
+    MISSING_FIELD: ("missing_field", "the alert names no object, or none as objects are named"),
     NOT_PUBLIC: ("not_public", "the alert is of a programme that is not public; bytes kept back"),
     BAD_TIME: ("corrupt", "the alert has no time that could be one"),
 }
 
+
+#: Blocks unpacked at a time: a batch of bombs is read in parts.
+MAX_UNPACKED = 64 << 20
+#: Points of one packet: each is paired with each of its band, so 33 million pairs and 50 ms. A year
+#: of one of LSST's deep fields, sources and forced sources, takes some 6,000.
+MAX_POINTS = 8192
 
 _Failure = tuple[int, int, str, str]  # packet, record, reason, error
 
@@ -107,6 +113,8 @@ class Decoder:
             record = np.zeros(len(values), np.int64)
             chunk = _Chunk(values, framed.packet, record, framed.start, framed.end)
             chunks.setdefault(reading, []).append(chunk)
+        parts: list[Part] = []
+        unpacked = 0
         for i, header in found.containers:
             passed = 0
             try:
@@ -115,13 +123,24 @@ class Decoder:
                     chunk = _records(reading, block, i, passed)
                     chunks.setdefault(reading, []).append(chunk)
                     passed += block.records
+                    if header.codec != "null":
+                        unpacked += len(block.value)
+                    if unpacked > MAX_UNPACKED:
+                        parts += self._read_all(chunks, failed)
+                        unpacked = 0
             except Unreadable as why:
                 failed.append((i, passed, why.reason, why.error))
-        parts = [self._read(reading, _joined(some), failed) for reading, some in chunks.items()]
+        parts += self._read_all(chunks, failed)
         failed, parts = _cut(failed, parts)
         private = {packet for packet, _, reason, _ in failed if reason == "not_public"}
         letters = [_letter(packets, failure, failure[0] in private) for failure in failed]
         return self._detections(parts, packets), letters
+
+    def _read_all(self, chunks: dict[Program, list[_Chunk]], failed: list[_Failure]) -> list[Part]:
+        """Read all chunks, which are gone then."""
+        read = [self._read(program, _joined(some), failed) for program, some in chunks.items()]
+        chunks.clear()
+        return read
 
     def _read(self, program: Program, chunk: _Chunk, failed: list[_Failure]) -> Part:
         rows = program.reader.read(chunk.values, chunk.start, chunk.end)
@@ -136,6 +155,10 @@ class Decoder:
         for i in np.flatnonzero(~good).tolist():
             reason, error = _FAULTS[int(read.fault[i])]
             failed.append((int(packet[i]), int(record[i]), reason, error))
+        points = np.diff(read.first)
+        for i in np.flatnonzero(points > MAX_POINTS).tolist():  # taken out by `_cut`
+            error = f"{points[i]} points in a packet; {MAX_POINTS} are allowed"
+            failed.append((int(packet[i]), int(record[i]), "corrupt", error))
         if good.all():
             return Part(packet, record, read.alerts, read.points, read.first)
         first = np.append(read.first[:-1][good], read.first[-1])  # a faulty record has no points

@@ -57,6 +57,13 @@ def inspect_files(paths: Iterable[Path], public_only: bool = True) -> Iterator[d
             yield {"file": str(path), "error": str(error), "reason": "broken_file"}
 
 
+def inspect_values(
+    values: Iterable[tuple[str, bytes]], public_only: bool = True
+) -> Iterator[dict[str, Any]]:
+    """The same of packets that are in hand, each with the name that errors call it by."""
+    yield from _batch(Decoder(public_only), [Item(name, value, None) for name, value in values])
+
+
 def _file(decoder: Decoder, file: Path) -> Iterator[dict[str, Any]]:
     items: list[Item] = []
     try:

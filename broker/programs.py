@@ -14,7 +14,9 @@ from broker.surveys import SURVEYS, survey_of
 from broker.surveys.survey import Survey
 from broker.writer_schemas import WriterSchemas
 
-MAX_PROGRAMS = 256  #: kept; beyond, all are forgotten: only broken or hostile packets get there
+#: Kept; beyond, all are forgotten: only broken or hostile packets get there. Each may take
+#: 8 * broker.avro_read.MAX_MEMORY bytes.
+MAX_PROGRAMS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,9 +93,9 @@ def _told_by(text: bytes) -> tuple[str, Any]:
     """Survey and schema of a container, from the schema's text in its header."""
     try:
         schema = json.loads(text)
+        survey = survey_of(schema)
     except (ValueError, RecursionError) as error:
         refuse("corrupt", f"the container's schema is not JSON: {error}")
-    survey = survey_of(schema)
     if survey is None:
         refuse("unknown_schema", "the container's schema is of no survey known here")
     return survey.name, schema

@@ -195,7 +195,8 @@ class DeadLetter:
     """A packet or record that a stage could not take: its bytes, why, and where it came from.
 
     `topic`, `partition` and `offset` are where these bytes stood; `origin` is that of the alert
-    where they are a record of ours and tell it.
+    where they are a record of ours and tell it. `key` is Kafka's of such a record; `attempts` how
+    often it has died by now.
     """
 
     value: bytes
@@ -207,6 +208,8 @@ class DeadLetter:
     record: int
     published_ms: int
     origin: Origin | None = None
+    key: bytes | None = None
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ import pytest
 from broker.containers import (
     FREE_BYTES,
     MAGIC,
+    MAX_HEADER_BYTES,
+    MAX_RATIO,
     Unreadable,
     blocks,
     read_header,
@@ -124,13 +126,15 @@ def test_blocks_that_swell_are_refused_before_they_fill_the_memory() -> None:
     squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = squeeze.compress(bytes(50 * FREE_BYTES)) + squeeze.flush()
     with pytest.raises(Unreadable, match="more than"):
-        unpack(bomb, "deflate")
+        unpack(bomb, "deflate", 10 * FREE_BYTES)
     plain = bytes(50 * FREE_BYTES)
     snapped = bytes(cramjam.snappy.compress_raw(plain)) + zlib.crc32(plain).to_bytes(4, "big")
-    assert unpack(snapped, "snappy") == plain  # snappy cannot shrink more than 21 to 1
+    assert unpack(snapped, "snappy", len(plain)) == plain  # snappy cannot shrink more than 21 to 1
+    with pytest.raises(Unreadable, match="limit"):
+        unpack(snapped, "snappy", len(plain) - 1)
     lie = bytes([0xFF, 0xFF, 0xFF, 0xFF, 0x0F]) + snapped[4:]
     with pytest.raises(Unreadable, match="limit"):
-        unpack(lie, "snappy")
+        unpack(lie, "snappy", len(plain))
 
 
 def test_a_block_that_claims_more_records_than_bytes_is_refused() -> None:
@@ -200,3 +204,39 @@ def test_bounds_stay_inside_the_packet_whatever_it_says() -> None:
         for framed in framing.sort([spoiled.tobytes()]).framed:
             assert (framed.start <= framed.end).all()
             assert (framed.end <= len(spoiled)).all()
+
+
+def test_a_packet_of_many_small_bombs_unpacks_to_little() -> None:
+    """Each block alone would pass: the limit is the packet's."""
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = squeeze.compress(bytes(FREE_BYTES)) + squeeze.flush()
+    head = read_header(container(["word"], "deflate")).head
+    one = bytes(varint_of(1)) + bytes(varint_of(len(bomb))) + bomb + SYNC
+    value = head + SYNC + 50 * one
+    found = blocks(value, read_header(value))
+    most = (FREE_BYTES + MAX_RATIO * len(value)) // FREE_BYTES
+    for _ in range(most):
+        assert len(next(found).value) == FREE_BYTES
+    with pytest.raises(Unreadable, match="more than"):
+        next(found)
+
+
+def test_a_packet_of_empty_or_countless_blocks_is_refused_at_once() -> None:
+    head = read_header(container(["word"])).head + SYNC
+    for one in (b"\0\0" + SYNC, b"\2\2\0" + SYNC):
+        value = head + 20_000 * one
+        with pytest.raises(Unreadable, match="block"):
+            list(blocks(value, read_header(value)))
+    few = head + 10 * (b"\2\2\0" + SYNC)
+    assert len(list(blocks(few, read_header(few)))) == 10
+
+
+def test_a_header_that_swells_is_refused() -> None:
+    value = container(["word"], note="x" * MAX_HEADER_BYTES)
+    with pytest.raises(Unreadable, match="header of more than") as caught:
+        read_header(value)
+    assert caught.value.reason == "corrupt"
+    entries = b"Obj\x01" + bytes(varint_of(100_000)) + bytes(200_000)
+    with pytest.raises(Unreadable, match="entries"):
+        read_header(entries)
+    assert refusal(container(["word"], note="x" * 1000)[:900]) == "truncated"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,19 +15,28 @@ from typing import Any
 import numpy as np
 import pytest
 from confluent_kafka import Message, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+)
 from streams import publish, read_topic
 
 from broker import wire
 from broker.records import ALERT, POINT, Detections
 from workers import ledger, topics
 from workers.counting import SpanMetrics
+from workers.errors import Failed
 from workers.follow import Totals
 from workers.intake import Intake
 from workers.kafka import consumer, member, transactional
+from workers.letters import Letter, letter
 from workers.local_kafka import LocalKafka
 from workers.outputs import Outputs, Records
 from workers.span import Fenced, Span
+from workers.whole import read_whole
 
 
 @dataclass
@@ -264,6 +274,104 @@ def test_a_buried_record_counts_where_its_alert_came_from(
     read = [given for _, row in rows for given in ledger.read(row)["inputs"]]
     assert sum(given["records"] for given in read) == 5
     assert {ledger.read(row)["group"] for _, row in rows} == {names.group("curves")}
+
+
+@dataclass
+class Swollen(Copy):
+    """Makes a large record of one that says so."""
+
+    size: int = 0
+
+    def take(self, messages: list[Message], outputs: Outputs) -> None:
+        Copy.take(self, messages, outputs)
+        for message in messages:
+            if message.value() == b"0333":
+                outputs.records.append(Records(self.out, [bytes(self.size)], [b"key"], [0]))
+
+
+def limit(kafka: LocalKafka, topic: str, size: int) -> None:
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+    admin.incremental_alter_configs([resource])[resource].result(10)
+
+
+def letters(kafka: LocalKafka, names: topics.Namespace) -> list[Letter]:
+    client = {"bootstrap.servers": kafka.bootstrap}
+    some = (m for batch in read_whole(client, names.topic("dead-letters")) for m in batch)
+    return [letter(message, names.name) for message in some]
+
+
+@pytest.mark.parametrize(("size", "most"), [(17 << 20, 16 << 20), (200_000, 100_000)])
+def test_a_record_that_kafka_never_takes_is_buried_alone(
+    kafka: LocalKafka,
+    names: topics.Namespace,
+    run: Callable[..., Running],
+    size: int,
+    most: int,
+) -> None:
+    """The client library refuses what is larger than any topic takes, Kafka what its own does."""
+    limit(kafka, names.topic("images"), most)
+    values = [b"%04d" % i for i in range(500)]
+    publish(kafka.bootstrap, names.topic("detections"), values, 2)
+    stage = Swollen(names.topic("images"), size=size)
+    run(stage)
+    until(lambda: len(stage.seen) == 499)
+    until(lambda: len(letters(kafka, names)) == 1)
+    (dead,) = letters(kafka, names)
+    assert (dead.value, dead.size, dead.attempts) == (b"0333", 4, 1)
+    assert (dead.reason, dead.span) == ("stage_failed", "curves")
+    assert "MSG_SIZE_TOO_LARGE" in dead.error
+    until(lambda: copied(kafka, names) == sorted(set(values) - {b"0333"}))
+    assert totals(kafka, names).tallies["curves"] == {"passed": 499, "dead": 1}
+
+
+def test_a_letter_that_is_too_large_goes_without_its_bytes(
+    kafka: LocalKafka, names: topics.Namespace, run: Callable[..., Running]
+) -> None:
+    def trouble(message: Message) -> None:
+        if len(message) > 1000:
+            msg = "too much of it"
+            raise ValueError(msg)
+
+    limit(kafka, names.topic("dead-letters"), 20_000)
+    values = [b"%04d" % i for i in range(100)] + [bytes(50_000)]
+    publish(kafka.bootstrap, names.topic("detections"), values, 2)
+    stage = Copy(names.topic("images"), trouble)
+    run(stage)
+    until(lambda: len(stage.seen) == 100)
+    until(lambda: len(letters(kafka, names)) == 1)
+    (dead,) = letters(kafka, names)
+    assert (dead.value, dead.size, dead.whole) == (b"", 50_000, False)
+    assert (dead.topic, dead.source_partition, dead.source_offset) == (
+        names.topic("detections"),
+        0,
+        50,
+    )
+    assert "too much of it" in dead.error
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError(errno.ENOSPC, "No space left on device"), MemoryError(), Failed("disk full")]
+)
+def test_a_fault_of_the_machine_is_no_letter(
+    kafka: LocalKafka, names: topics.Namespace, run: Callable[..., Running], fault: Exception
+) -> None:
+    """The worker ends; when it is started again all is taken, once."""
+
+    def trouble(message: Message) -> None:
+        if message.value() == b"0333":
+            raise fault
+
+    values = [b"%04d" % i for i in range(500)]
+    publish(kafka.bootstrap, names.topic("detections"), values, 2)
+    sick = run(Copy(names.topic("images"), trouble))
+    until(lambda: sick.failure is not None)
+    assert sick.failure is fault
+    stage = Copy(names.topic("images"))
+    run(stage)
+    until(lambda: copied(kafka, names) == values)
+    assert letters(kafka, names) == []
 
 
 def test_a_zombie_cannot_commit(

@@ -277,6 +277,78 @@ def trace(
         print(json_line(alert) if json else said(alert))
 
 
+def dead(
+    what: Literal["ls", "show", "retry", "export"],
+    *names: str,
+    reason: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=False)] = (),
+    since: str | None = None,
+    until: str | None = None,
+    json: bool = False,
+    settings: Settings | None = None,
+) -> int | None:
+    """Dead letters: ls them, show one, export their bytes, retry them.
+
+    Parameters
+    ----------
+    what
+        ls: a line for each letter. show LETTER: headers, and what can be read of the bytes.
+        export DIR: the bytes as files, and a table. retry [LETTER...]: to their hop again, once.
+    names
+        Letters by partition:offset of the dead-letter topic, as ls prints them; or DIR.
+    reason
+        Only letters of this reason; may be repeated.
+    since
+        Only letters that died then or later: 2026-11-21T08:00 (UTC), or 90m, 12h, 2d ago.
+    until
+        Only letters that died before then.
+    json
+        For ls: JSON lines.
+    """
+    set_kernel_cache()
+    from broker.clock import now_ms
+    from workers.dead import dead as run
+    from workers.letters import Wanted, moment
+
+    given = _cluster(_given(settings))
+    wanted = Wanted(
+        reason or None,
+        moment(since, now_ms()) if since else None,
+        moment(until, now_ms()) if until else None,
+        names if what in ("show", "retry") and names else None,
+    )
+    return run(given, what, names, wanted, json)
+
+
+def skip(
+    topic: str,
+    partition: int,
+    start: int,
+    end: int,
+    *,
+    yes: bool = False,
+    settings: Settings | None = None,
+) -> None:
+    """Move a stopped span past offsets that it cannot take; it stands in the ledger.
+
+    Parameters
+    ----------
+    topic
+        The survey's topic, or our detections or images.
+    partition
+        Of the topic.
+    start
+        FROM: the offset at which the span's group stands.
+    end
+        TO: the offset at which it is to go on.
+    yes
+        It is meant: alerts between are lost.
+    """
+    from workers.skip import skip as move
+
+    given = _cluster(_given(settings))
+    print(move(given, topic, partition, start, end, yes))
+
+
 def train(
     data: Path,
     *,

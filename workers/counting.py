@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.records import OUTCOMES, SURVEYS, DeadLetter, Labels
+from broker.records import OUTCOMES, SURVEYS, Labels
 from workers import metrics
 
 if TYPE_CHECKING:
@@ -83,16 +83,12 @@ class AlertMetrics:
         self._packets = [metrics.PACKETS.labels(survey) for survey in SURVEYS]
         self._bytes = [metrics.PACKET_BYTES.labels(survey) for survey in SURVEYS]
 
-    def decoded(
-        self, alerts: NDArray[np.void], dead: list[DeadLetter], sizes: list[int], now_ms: int
-    ) -> None:
+    def decoded(self, alerts: NDArray[np.void], sizes: list[int], now_ms: int) -> None:
         """A committed batch of packets; its bytes go to the survey of its first alert."""
         self._count(alerts["survey"], np.zeros(len(alerts), np.uint8))
         survey = int(alerts["survey"][0]) if len(alerts) else 0
         self._packets[survey].inc(len(sizes))
         self._bytes[survey].inc(sum(sizes))
-        for letter in dead:
-            metrics.DEAD_LETTERS.labels(letter.reason).inc()
 
     def added(self, alerts: NDArray[np.void], outcome: NDArray[np.uint8], now_ms: int) -> None:
         gone_on = outcome == OUTCOMES.index("passed")
@@ -124,6 +120,12 @@ class AlertMetrics:
         cell = survey.astype(np.int64) * len(OUTCOMES) + outcome
         for value, n in zip(*np.unique(cell, return_counts=True), strict=True):
             self._alerts[value // len(OUTCOMES)][value % len(OUTCOMES)].inc(int(n))
+
+
+def buried(reasons: Sequence[str], now_ms: int) -> None:
+    """Letters that were committed, by why."""
+    for reason in reasons:
+        metrics.DEAD_LETTERS.labels(reason).inc()
 
 
 class RestoreMetrics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -106,6 +107,33 @@ def transactional(
             **client,
         }
     )
+
+
+def transact(producer: Producer, write: Callable[[], None]) -> None:
+    """Have all that `write` produces and sends become visible together, or nothing of it.
+
+    Raises
+    ------
+    KafkaException
+        Nothing became visible, unless Kafka did not answer to the commit.
+    """
+    producer.begin_transaction()
+    try:
+        write()
+        deadline = time.monotonic() + TRANSACTION_TIMEOUT_MS / 1000
+        while True:
+            try:
+                producer.commit_transaction(10)
+                return
+            except KafkaException as exc:
+                error = exc.args[0]
+                again = error.retriable() and not error.txn_requires_abort()
+                if not again or time.monotonic() > deadline:
+                    raise
+    except BaseException:  # Ctrl-C too
+        with contextlib.suppress(KafkaException):
+            producer.abort_transaction(10)
+        raise
 
 
 def admin(client: Mapping[str, Any]) -> AdminClient:

@@ -13,10 +13,18 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from broker.clock import now_ms
 from broker.origins import origin
 from broker.records import OUTCOMES, DeadLetter
+from workers.counting import buried
+from workers.kafka import MAX_MESSAGE_BYTES
 from workers.ledger import Tallies
 
 _DEAD, _NOTICE = OUTCOMES.index("dead"), OUTCOMES.index("notice")
 _PRODUCE_TIMEOUT_S = 30.0
+#: What of a letter's bytes is kept: its headers take some hundred more, and a record that a topic
+#: refuses for its size must not be refused again as a letter.
+LETTER_BYTES = MAX_MESSAGE_BYTES - (64 << 10)
+_ERROR_LETTERS = 1000
+#: Headers of a record that was put back.
+_ATTEMPTS, _ONLY = "attempts", "only"
 
 Headers = list[tuple[str, bytes]]
 
@@ -48,11 +56,17 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Letters:
-    """Records of the dead-letter topic: the untouched bytes, and why in the headers."""
+    """Records of the dead-letter topic: the untouched bytes, and why in the headers.
+
+    Of bytes beyond `room` the first are kept; the header `bytes` says how many there were.
+    """
 
     topic: str
     dead: Sequence[DeadLetter]
     died_ms: int
+    span: str
+    group: str
+    room: int
 
     @property
     def partitions(self) -> list[int]:
@@ -69,18 +83,56 @@ class Letters:
         for letter in self.dead:
             said = {
                 "reason": letter.reason,
-                "error": letter.error,
+                "error": letter.error[:_ERROR_LETTERS],
+                "span": self.span,
+                "group": self.group,
                 "topic": letter.topic,
                 "partition": str(letter.partition),
                 "offset": str(letter.offset),
                 "record": str(letter.record),
                 "published_ms": str(letter.published_ms),
                 "died_ms": str(self.died_ms),
-                "attempts": "1",
+                "attempts": str(letter.attempts),
+                "bytes": str(len(letter.value)),
             }
-            headers = [(name, text.encode()) for name, text in said.items()]
-            produce = partial(producer.produce, self.topic, letter.value, headers=headers)
+            # A schema may name its fields by half of a surrogate pair, and an error repeat that.
+            headers = [(name, text.encode(errors="replace")) for name, text in said.items()]
+            value = letter.value[: self.room]
+            produce = partial(producer.produce, self.topic, value, letter.key, headers=headers)
             _patiently(producer, produce)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A record put back where a hop takes it from, after it died there `attempts` times.
+
+    `group` is the only one that takes it; others of the topic had it before.
+    """
+
+    topic: str
+    value: bytes
+    key: bytes | None
+    partition: int
+    attempts: int
+    group: str
+
+    @property
+    def partitions(self) -> list[int]:
+        return [self.partition]
+
+    def produce(self, producer: Producer) -> None:
+        """Hand it to the producer; waits where its queue is full.
+
+        Raises
+        ------
+        KafkaException
+            The queue stays full.
+        """
+        headers = [(_ATTEMPTS, str(self.attempts).encode()), (_ONLY, self.group.encode())]
+        produce = partial(
+            producer.produce, self.topic, self.value, self.key, self.partition, headers=headers
+        )
+        _patiently(producer, produce)
 
 
 def _patiently(producer: Producer, produce: Callable[[], None]) -> None:
@@ -101,19 +153,23 @@ def _patiently(producer: Producer, produce: Callable[[], None]) -> None:
 class Outputs:
     """All that one transaction writes beside its ledger row, and what follows its commit."""
 
-    records: list[Records | Letters] = field(default_factory=list)
+    span: str = ""
+    group: str = ""
+    records: list[Records | Letters | Again] = field(default_factory=list)
     tallies: Tallies = field(default_factory=Tallies)
     #: called after the commit, with the commit's time in Unix ms: what counters to raise
     afterwards: list[Callable[[int], None]] = field(default_factory=list)
 
-    def bury(self, topic: str, dead: Sequence[DeadLetter]) -> None:
+    def bury(self, topic: str, dead: Sequence[DeadLetter], room: int = LETTER_BYTES) -> None:
         """Letters for `topic`, and their outcome: by the survey's topic where that is known.
 
         A record of ours that does not tell its alert is counted by our own topic, with hash 0; so
         is a packet, by the survey's, as no later hop knows of it.
         """
         if dead:
-            self.records.append(Letters(topic, dead, now_ms()))
+            letters = Letters(topic, dead, now_ms(), self.span, self.group, room)
+            self.records.append(letters)
+            self.afterwards.append(partial(buried, [letter.reason for letter in dead]))
         for letter in dead:
             if (of := letter.origin) is None:
                 self.tallies.one(letter.topic, letter.partition, _DEAD, 1, 0)
@@ -143,4 +199,18 @@ def letter_of(message: Message, reason: str, error: str) -> DeadLetter:
         0,
         message.timestamp()[1],
         origin(value),
+        message.key(),
+        1 + _deaths(message),
     )
+
+
+def _deaths(message: Message) -> int:
+    """How often a record that was put back had died before."""
+    said = dict(message.headers() or ()).get(_ATTEMPTS) or b""
+    return int(said) if said.isdigit() else 0
+
+
+def is_for(message: Message, group: str) -> bool:
+    """Whether a record is for this group: one that was put back is for that which buried it."""
+    headers = message.headers()
+    return not headers or dict(headers).get(_ONLY, b"") in (b"", group.encode())

@@ -24,7 +24,7 @@ from broker.labels import write_labels
 from broker.records import OUTCOMES, REASONS, DeadLetter, Detections, Images, Labels, Packets
 from workers.counting import AlertMetrics
 from workers.intake import Intake
-from workers.outputs import Outputs, Records, letter_of
+from workers.outputs import Outputs, Records, is_for, letter_of
 from workers.restore import Changelog
 from workers.standing import Standing
 from workers.state import DiskStore
@@ -119,7 +119,7 @@ class DecodeStage:
             passed = np.full(len(alerts), _PASSED, np.uint8)
             outputs.tallies.add(alerts, passed, wire.alert_hashes(alerts))
             sizes = [len(v) for v in packets.values]
-            outputs.afterwards.append(partial(self.metrics.decoded, alerts, dead, sizes))
+            outputs.afterwards.append(partial(self.metrics.decoded, alerts, sizes))
 
     def keep(self, offsets: Mapping[int, int]) -> None:
         pass
@@ -215,12 +215,14 @@ class ClassifyStage:
     dead_letters: str  # topic
     partitions: int
     metrics: AlertMetrics
+    group: str
     span: str = "classify"
 
     def ready(self, topic: str, partition: int, offset: int, breathe: Callable[[], None]) -> None:
         pass
 
     def take(self, messages: list[Message], outputs: Outputs) -> None:
+        messages = [message for message in messages if is_for(message, self.group)]
         images, faults = wire.read_images([m.value() or b"" for m in messages])
         _bury(messages, faults, self.dead_letters, outputs)
         labels = self.classify(images)

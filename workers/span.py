@@ -29,7 +29,7 @@ from workers.errors import Failed
 from workers.intake import Intake, Rebalanced
 from workers.kafka import TRANSACTION_TIMEOUT_MS, Stopped, is_fatal, patiently
 from workers.log import logger
-from workers.outputs import Outputs, letter_of
+from workers.outputs import LETTER_BYTES, Outputs, letter_of
 
 #: A transaction is committed early when this much is waiting: memory stays bounded in a backlog.
 _HEAVY_RECORDS = 20_000
@@ -71,6 +71,14 @@ class Stage(Protocol):
         """The batch was not committed: forget the staged copy."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Why a record is buried, and how many of its bytes the letter may hold."""
+
+    error: str
+    room: int
+
+
 @dataclass(slots=True)
 class Span:
     """Runs one stage between an intake and a transactional producer until it is asked to stop."""
@@ -86,7 +94,9 @@ class Span:
     stop: Callable[[], bool]
     metrics: SpanMetrics
     between: Callable[[Intake], None] = lambda intake: None  # once a second, with nothing in hand
-    _outputs: Outputs = field(default_factory=Outputs)
+    _outputs: Outputs = field(init=False)
+    _alone: Message | None = None  # the record in hand, if it is the only one
+    _refused: dict[tuple[str, int, int], _Refused] = field(default_factory=dict)  # by place
     _waiting: list[Message] = field(default_factory=list)  # consumed, not yet given to the stage
     _waiting_bytes: int = 0
     _records: int = 0  # consumed since the last commit
@@ -96,6 +106,9 @@ class Span:
     _commit_took: float = 0.0
     _at_once: bool = False  # commit without waiting for more
     _checked: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._outputs = Outputs(self.stage.span, self.group)
 
     def run(self) -> None:
         """Work until asked to stop; then finish the batch in hand and say how far it got.
@@ -164,14 +177,19 @@ class Span:
     def _take(self) -> None:
         """Give the stage what is waiting."""
         messages, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        if self._refused:
+            messages = [message for message in messages if not self._buried(message)]
         try:
             with self.metrics.stage.time():
                 self.stage.take(messages, self._outputs)
-        except (KafkaException, Failed):  # no record's fault: the store's disk is full, say
+        except _NO_RECORDS_FAULT:
             raise
         except Exception as exc:  # whatever a record may do to a kernel: find that record
+            logger().error("stage failed", span=self.stage.span, error=repr(exc), exc_info=exc)
             self._isolate(messages, exc)
             return
+        if self._records == 1 and messages:
+            self._alone = messages[0]
         if self.intake.careful:
             self.intake.careful *= 2
             self._at_once = True  # so that the next failure takes nothing along
@@ -185,19 +203,54 @@ class Span:
         Its neighbours are taken again from the source, in batches of their own.
         """
         if self._records > 1:
-            logger().error("stage failed", span=self.stage.span, error=repr(exc), exc_info=exc)
-            self._abandon(None)
-            self.intake.careful = max(min(len(messages), self.intake.limit) // 2, 1)
+            self._halve(len(messages))
             return
         (message,) = messages
-        letter = letter_of(message, "stage_failed", f"{self.stage.span}: {exc!r}")
-        logger().error(
-            "dead letter", span=self.stage.span, error=repr(exc), offset=message.offset()
-        )
         self.stage.drop()
-        self._outputs = Outputs()
-        self._outputs.bury(self.dead_topic, [letter])
+        self._outputs = Outputs(self.stage.span, self.group)
+        self._refuse(message, exc)
+        self._buried(message)
         self._at_once = True
+
+    def _halve(self, n: int) -> None:
+        """Drop what is in hand, and go on with half of a batch of `n` that holds a bad record."""
+        self._abandon(None)
+        self.intake.careful = max(min(n, self.intake.limit) // 2, 1)
+
+    def _refuse(self, message: Message, exc: Exception) -> None:
+        """Note that a record is to be buried, for what it did to the stage or what Kafka said.
+
+        Raises
+        ------
+        Failed
+            Not even its letter is taken.
+        """
+        place = message.topic(), message.partition(), message.offset()
+        before = self._refused.get(place)
+        if before is not None and before.room == 0:
+            msg = (
+                f"{self.dead_topic} takes no letter of {place[0]}[{place[1]}] at {place[2]}, not "
+                f"even without its bytes: {exc}. See to that topic's max.message.bytes, and start "
+                "again"
+            )
+            raise Failed(msg) from exc
+        if before is None:
+            error = f"{self.stage.span}: {exc!r}"
+            self._refused[place] = _Refused(error, LETTER_BYTES)
+            logger().error("dead letter", span=self.stage.span, error=error, offset=place[2])
+        else:  # it was the letter: its bytes stand at its origin
+            self._refused[place] = _Refused(before.error, 0)
+
+    def _buried(self, message: Message) -> bool:
+        """Bury a record that was refused before; whether it was."""
+        refused = self._refused.get((message.topic(), message.partition(), message.offset()))
+        if refused is None:
+            return False
+        letter = letter_of(message, "stage_failed", refused.error)
+        self._outputs.bury(self.dead_topic, [letter], refused.room)
+        if self._records == 1:
+            self._alone = message
+        return True
 
     def _left(self) -> float:
         """Seconds until what is in hand is due; after a pause, that is soon after it came."""
@@ -247,6 +300,11 @@ class Span:
         self._committed = time.monotonic()
         for call in outputs.afterwards:
             call(committed_ms)
+        if self._refused:
+            at = self.intake.standing()
+            past = [p for p in self._refused if p[2] < at.get(f"{p[0]}[{p[1]}]", 0)]
+            for place in past:
+                del self._refused[place]
         logger().debug("commit", span=self.stage.span, records=self._records)
         self._clear()
 
@@ -290,7 +348,13 @@ class Span:
             if is_fatal(abort.args[0]):
                 raise Fenced(str(abort)) from abort
             raise
-        self._abandon(None)
+        if error.code() not in _RECORDS_FAULT:
+            self._abandon(None)
+        elif self._alone is None:
+            self._halve(self._records)
+        else:  # taken anew, as the client needs a moment after an abort
+            self._refuse(self._alone, exc)
+            self._halve(1)
 
     def _abandon(self, why: str | None) -> None:
         """Drop what is in hand: outputs, staged state, the place in the source."""
@@ -301,7 +365,8 @@ class Span:
         self.intake.rewind()
 
     def _clear(self) -> None:
-        self._outputs = Outputs()
+        self._outputs = Outputs(self.stage.span, self.group)
+        self._alone = None
         self._waiting = []
         self._waiting_bytes = self._records = self._bytes = 0
         self._at_once = False
@@ -316,6 +381,15 @@ class Span:
             self.between(self.intake)
 
 
+#: Errors that say nothing of a record: Kafka is away, a disk or the memory is full. The worker
+#: ends, and takes the same records when it is started again.
+_NO_RECORDS_FAULT = (KafkaException, Failed, OSError, MemoryError)
+#: What Kafka says of a record that it will never take.
+_RECORDS_FAULT = {
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.RECORD_LIST_TOO_LARGE,
+    KafkaError.INVALID_RECORD,
+}
 _FENCED = {
     KafkaError._FENCED,
     KafkaError.FENCED_INSTANCE_ID,

@@ -257,6 +257,7 @@ def _classify(
         namespace.topic("dead-letters"),
         partitions,
         m,
+        namespace.group("classify"),
     )
 
 

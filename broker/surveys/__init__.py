@@ -27,10 +27,10 @@ def survey_of(schema: Any) -> Survey | None:
         if name.split(".")[0] == survey.name:
             return survey
     fields = schema.get("fields")
-    names = (
-        {f.get("name") for f in fields if isinstance(f, dict)} if isinstance(fields, list) else ()
-    )
-    if {"objectId", "candid", "candidate"} <= set(names):
+    some = fields if isinstance(fields, list) else []
+    found = [f.get("name") for f in some if isinstance(f, dict)]
+    names = {name for name in found if isinstance(name, str)}  # rubbish may have a list there
+    if {"objectId", "candid", "candidate"} <= names:
         return ZTF
     if "diaSource" in names:
         return ELASTICC if '"midPointTai"' in json.dumps(schema) else LSST

@@ -168,7 +168,17 @@ def name_by_number(alert: Any, number: int) -> None:
 
 @njit(cache=True, nogil=True)
 def is_named(alert: Any) -> bool:
-    """Whether an alert has an object and an id."""
+    """Whether an alert has an object and an id.
+
+    An object's name goes into keys, terminals and pages: it is printable ASCII without a blank, and
+    without the # that stands between an object and the number of its page in the store.
+    """
+    ended = False
+    for byte in alert.object:
+        if byte == 0:
+            ended = True
+        elif ended or byte <= 32 or byte >= 127 or byte == 35:
+            return False
     return bool(alert.object[0] != 0 and alert.alert_id != 0)
 
 

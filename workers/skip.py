@@ -1,0 +1,196 @@
+"""The operator's last resort: a group moved past records that it cannot take, and a ledger row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from broker.clock import now_ms
+from broker.records import OUTCOMES
+from workers import ledger
+from workers.errors import Failed, Misused
+from workers.intake import Range
+from workers.kafka import (
+    SESSION_TIMEOUT_MS,
+    admin,
+    consumer,
+    is_fatal,
+    patiently,
+    transact,
+    transactional,
+)
+from workers.outputs import Outputs
+from workers.topics import Namespace, listed
+
+if TYPE_CHECKING:
+    from workers.settings import Settings
+
+_LOST = OUTCOMES.index("lost")
+#: Records of the range are read for the ledger; what does not come in this time is not waited for.
+_READ_S = 20
+
+
+def skip(settings: Settings, topic: str, partition: int, start: int, end: int, really: bool) -> str:
+    """Move the group that reads `topic` past offsets [start, end) of a partition; what was done.
+
+    Raises
+    ------
+    Misused
+        No span reads this topic; not a range; not told that it is meant.
+    Failed
+        The group stands elsewhere, its workers run, or the range is not all there.
+    """
+    from models import cards
+
+    namespace = Namespace(settings.namespace, cards.find(settings.classify.model).name)
+    client = settings.kafka.client()
+    span, held, source = _reader_of(settings, namespace, topic)
+    group = namespace.group(span)
+    if not 0 <= start < end:
+        msg = f"skip: expected 0 <= FROM < TO, and got {start} and {end}"
+        raise Misused(msg)
+    kafka = admin(client)
+    _refuse_while_running(kafka, group, span)
+    member = consumer(client, **{"group.id": group})
+    reader = consumer(source)
+    try:
+        at = TopicPartition(held, partition)
+        (stands,) = patiently("the group's offset", lambda: member.committed([at], 5), _never)
+        if stands.error is not None:
+            raise KafkaException(stands.error)
+        where = f"{topic}[{partition}]"
+        if stands.offset != start:
+            told = f"at offset {stands.offset}" if stands.offset >= 0 else "at no offset"
+            msg = f"group {group} stands {told} of {where}, not at {start}: a skip begins there"
+            raise Failed(msg)
+        place = TopicPartition(topic, partition)
+        bounds = partial(reader.get_watermark_offsets, place, timeout=5)
+        first, behind = patiently(where, bounds, _never)
+        if end > behind:
+            msg = f"{where} ends at offset {behind}: nothing of it up to {end} can be skipped yet"
+            raise Failed(msg)
+        lost = _lost(span, reader, topic, partition, max(start, first), end)
+        told = f"group {group}: offsets {start} to {end} ({end - start}) of {where}"
+        if not really:
+            msg = f"{told} would be skipped, and their alerts be lost; say --yes if it is meant"
+            raise Misused(msg)
+        outputs = Outputs()
+        if span == "decode":
+            outputs.tallies.one(topic, partition, _LOST, end - start, 0)
+        else:
+            _tally(outputs, span, topic, partition, lost)
+        row = ledger.row(
+            span,
+            f"{settings.namespace}.skip",
+            group,
+            now_ms(),
+            [Range(topic, partition, start, end, len(lost) if span != "decode" else end - start)],
+            outputs.written(),
+            outputs.tallies,
+        )
+        producer = transactional(client, f"{settings.namespace}.skip")
+        patiently("the coordinator", lambda: producer.init_transactions(10), _never)
+
+        def write() -> None:
+            producer.produce(namespace.topic("ledger"), row)
+            moved = [TopicPartition(held, partition, end)]
+            producer.send_offsets_to_transaction(moved, member.consumer_group_metadata(), 10)
+
+        try:
+            transact(producer, write)
+        except KafkaException as exc:
+            msg = (
+                f"nothing was skipped: {exc.args[0].str()}. Did a {span} worker start meanwhile? "
+                "Stop it, and try again"
+            )
+            raise Failed(msg) from exc
+    finally:
+        member.close()
+        reader.close()
+    alerts = sum(outputs.tallies.count.values())
+    return f"{told} skipped: {alerts} lost, said in the ledger. It goes on at {end}"
+
+
+def _never() -> bool:
+    return False
+
+
+def _reader_of(
+    settings: Settings, namespace: Namespace, topic: str
+) -> tuple[str, str, Mapping[str, Any]]:
+    """The span that reads a topic, the topic that its group holds, and the cluster to read from."""
+    ours = settings.kafka.client()
+    for span, kind in (("curves", "detections"), ("classify", "images")):
+        if topic == namespace.topic(kind):
+            return span, topic, ours
+    there = listed(ours, _never)
+    if namespace.twin(topic) in there:
+        return "decode", namespace.twin(topic), settings.source_client()
+    before = namespace.twin("")
+    read = sorted(name.removeprefix(before) for name in there if name.startswith(before))
+    read += [namespace.topic(kind) for kind in ("detections", "images")]
+    msg = (
+        f"skip: no span of namespace {namespace.name!r} reads {topic!r}; read are {', '.join(read)}"
+    )
+    raise Misused(msg)
+
+
+def _refuse_while_running(kafka: AdminClient, group: str, span: str) -> None:
+    if members := _members(kafka, group):
+        msg = (
+            f"group {group} has members: {', '.join(members)}. Offsets of a group at work cannot "
+            f"be moved: stop every worker of it (Ctrl-C or SIGTERM to `nightjar up` or `nightjar "
+            f"work {span}`), then skip, then start them again. One that was just stopped stays a "
+            f"member for {SESSION_TIMEOUT_MS // 1000} s"
+        )
+        raise Failed(msg)
+
+
+def _members(kafka: AdminClient, group: str) -> list[str]:
+    def ask() -> list[str]:
+        asked = kafka.describe_consumer_groups([group], request_timeout=10)
+        return [str(m.group_instance_id or m.member_id) for m in asked[group].result(12).members]
+
+    return patiently(f"group {group}", ask, _never)
+
+
+def _lost(
+    span: str, reader: Consumer, topic: str, partition: int, start: int, end: int
+) -> list[bytes]:
+    """The records of our own topic in the range; of a survey's none, which each are one packet."""
+    if span == "decode" or start >= end:
+        return []
+    at = TopicPartition(topic, partition, start)
+    reader.assign([at])
+    values: list[bytes] = []
+    deadline = time.monotonic() + _READ_S
+    while max(start, reader.position([at])[0].offset) < end and time.monotonic() < deadline:
+        messages: list[Message] = reader.consume(500, 0.2)
+        for message in messages:
+            error = message.error()
+            if error is None and message.offset() < end:
+                values.append(message.value() or b"")
+            elif error is not None and is_fatal(error):
+                raise KafkaException(error)
+        if messages and messages[-1].error() is None and messages[-1].offset() >= end - 1:
+            break
+    return values
+
+
+def _tally(outputs: Outputs, span: str, topic: str, partition: int, values: list[bytes]) -> None:
+    """Lost alerts by where their packets stood, as their hop would count them."""
+    from broker.origins import origin
+
+    for value in values:
+        of = origin(value)
+        if of is None:
+            outputs.tallies.one(topic, partition, _LOST, 1, 0)
+        elif of.notice:
+            outputs.tallies.one(of.topic, of.partition, OUTCOMES.index("notice"), 1, of.hash)
+        else:
+            outputs.tallies.one(of.topic, of.partition, _LOST, 1, of.hash)
