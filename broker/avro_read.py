@@ -12,8 +12,8 @@ from broker import layouts, moves
 from broker.avro_table import Table
 from broker.avro_types import SchemaError, Type
 
-MAX_PROGRAM = 1 << 16  #: words; the largest survey schema takes some 1,800
-MAX_MEMORY = 1 << 20  #: words of layouts, 8 MB; the largest survey schema takes MEASURED
+MAX_PROGRAM = 1 << 13  #: words; the largest survey schema takes some 1,600
+MAX_MEMORY = 1 << 17  #: words of layouts, 1 MB; the largest survey schema takes 21,000
 KEPT = 16  #: layouts of a stretch; real packets' histories have 2 to 21
 LONGEST = 1024  #: bytes of a layout; a source of LSST takes 325, a candidate of ZTF 700
 SIMPLE = ("int", "long", "enum", "string", "bytes")

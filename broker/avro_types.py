@@ -9,6 +9,7 @@ from broker.interpreter import MAX_DEPTH
 
 PRIMITIVES = {"null": 0, "boolean": 1, "float": 4, "double": 8}
 PRIMITIVES_OF_ANY_SIZE = ("int", "long", "string", "bytes")
+MAX_TYPES = 2500  #: in a schema, 20 us each; the largest survey schema has 840
 MAX_FIXED = 1 << 31  #: bytes that a type of fixed size may take
 
 
@@ -40,7 +41,7 @@ def parse(schema: Any) -> Type:
     Raises
     ------
     SchemaError
-        Not Avro; a type that holds itself; more than 64 types deep.
+        Not Avro; a type that holds itself; more than 64 types deep, or than MAX_TYPES in all.
     """
     try:
         return _Parser().parse(schema, "", 0)
@@ -52,8 +53,13 @@ def parse(schema: Any) -> Type:
 class _Parser:
     def __init__(self) -> None:
         self.named: dict[str, Type | None] = {}  # None while it is being read
+        self.types = 0
 
     def parse(self, schema: Any, space: str, depth: int) -> Type:
+        self.types += 1
+        if self.types > MAX_TYPES:
+            msg = f"the schema has more than {MAX_TYPES} types"
+            raise SchemaError(msg)
         if depth > MAX_DEPTH:
             msg = f"the schema is more than {MAX_DEPTH} types deep"
             raise SchemaError(msg)

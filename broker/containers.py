@@ -20,9 +20,8 @@ CODECS = ("null", "deflate", "snappy")
 #: cutouts, two thirds of a packet, hardly at all. A bomb of 64 kB then costs 1 MB, as 15 packets.
 MAX_RATIO = 12
 FREE_BYTES = 256 << 10
-#: A header of ZTF takes 23 kB, the longest schema of LSST 120 kB; each that is new costs a
-#: compilation, and is kept.
-MAX_HEADER_BYTES = 256 << 10
+#: A header of ZTF takes 23 to 28 kB; each that is new costs a compilation, and is kept.
+MAX_HEADER_BYTES = 128 << 10
 MAX_ENTRIES = 64  #: of a header; surveys write two or three
 #: A block has a record of a few hundred bytes at least; each costs 20 us whatever is in it.
 LEAST_BLOCK_BYTES = 256

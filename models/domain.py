@@ -48,9 +48,10 @@ class Rule:
         """Whether each row of contexts (alert,) obeys the rule: (alert,) bool."""
         value = context[self.field]
         scale = context[self.times] if self.times else 1.0
-        # A NaN compares false.
-        above = value > self.above * scale if np.isfinite(self.above) else ~np.isnan(value)
-        below = value < self.below * scale if np.isfinite(self.below) else ~np.isnan(value)
+        # A NaN compares false; rubbish may hold scalars that no product has room for.
+        with np.errstate(over="ignore", invalid="ignore"):
+            above = value > self.above * scale if np.isfinite(self.above) else ~np.isnan(value)
+            below = value < self.below * scale if np.isfinite(self.below) else ~np.isnan(value)
         inside: NDArray[np.bool_] = above & below
         return inside
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cramjam
 
 import schemas
-from broker.containers import MAGIC, SYNC_BYTES, read_header, varint
+from broker import packet_files
+from broker.containers import MAGIC, SYNC_BYTES, Unreadable, read_header, varint
 from broker.encoding import long
 from broker.packets import Shares, Simulation
 
@@ -122,6 +125,21 @@ def simulated(seed: int, n: int = 60) -> list[Good]:
         simulation = Simulation(survey, 12, 60, seed, cutouts=cutouts, shares=shares)
         values = [value for value, _, _ in simulation.packets()]
         out += [good(value) for value in random.Random(seed).sample(values, some)]
+    return out
+
+
+def real(folder: Path, seed: int, n: int = 60) -> list[Good]:
+    """Some of the real packets under a folder that hold one datum each, n of each survey."""
+    values: dict[bytes, list[bytes]] = {}
+    for file in packet_files.files(folder):
+        for item in packet_files.packets(file):
+            if item.value.startswith((MAGIC, b"\0")):
+                values.setdefault(item.value[:5], []).append(item.value)
+    out = []
+    for some in values.values():
+        for value in random.Random(seed).sample(some, min(len(some), n)):
+            with contextlib.suppress(LookupError, Unreadable):  # of a schema not shipped
+                out.append(good(value))
     return out
 
 
