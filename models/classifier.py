@@ -157,6 +157,8 @@ class Classifier:
             log_p = self._forward(counts, padded_n)
         except RuntimeError as error:
             if self.device == "cpu":
+                if "allocate memory" in str(error):  # no image's fault
+                    raise MemoryError(str(error)) from error
                 raise
             self._on_device_lost(f"{self.device} failed, labelling goes on on the CPU: {error}")
             self._forward = self._on_cpu()

@@ -177,10 +177,18 @@ def test_a_lost_device_is_said_aloud_and_labelling_goes_on(card: Card) -> None:
     assert len(lost) == 1
 
 
-def test_an_error_on_the_cpu_is_not_hidden(card: Card) -> None:
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("broken", RuntimeError),
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes", MemoryError),
+    ],
+)
+def test_an_error_on_the_cpu_is_not_hidden(card: Card, words: str, error: type[Exception]) -> None:
+    """A lack of memory is no image's fault: it must not look like one."""
+
     def fails(levels):
-        msg = "broken"
-        raise RuntimeError(msg)
+        raise RuntimeError(words)
 
     classifier = Classifier(
         card,
@@ -188,7 +196,7 @@ def test_an_error_on_the_cpu_is_not_hidden(card: Card) -> None:
         16,
         prepare=lambda *args: replace(forward.prepare(*args), log_p=fails),
     )
-    with pytest.raises(RuntimeError, match="broken"):
+    with pytest.raises(error, match=words):
         classifier.classify(images(card, [[9]]))
 
 
