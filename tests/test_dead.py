@@ -104,7 +104,6 @@ def test_after_a_fix_each_letter_gives_its_label_once(place: Place) -> None:
     rows = list(csv.DictReader(table.splitlines()))
     kept = [(place.folder / "out" / row["file"]).read_bytes() for row in rows]
     assert sorted(kept) == sorted([*values, HTML, HTML])
-    assert place.run("dead", "export", "out").returncode == 1
     # retried, and killed while at it: at its first and at its second transaction
     for words in ("200 letters retried", "400 letters retried"):
         retry = subprocess.Popen(
@@ -140,8 +139,6 @@ def test_after_a_fix_each_letter_gives_its_label_once(place: Place) -> None:
         assert sorted(place.labels()) == sorted(ids)
         assert place.sum()[1]["dead"] == 2
         assert rest.interrupt()[0] == 0
-    audited = place.run("audit", "--deep")
-    assert audited.returncode == 0, audited.stdout
     skipping(place, values)
 
 
@@ -171,7 +168,6 @@ def skipping(place: Place, values: list[bytes]) -> None:
     code, said = skip(0, 451, 461, "--yes")
     assert code == 0, said
     assert "10 lost" in said
-    assert skip(0, 451, 461, "--yes")[0] == 1
     with place.work("decode") as again:
         again.wait_for("share")
         until(lambda: len(read_dead(place)) == 902 + 1 + 30, 60)
@@ -182,7 +178,7 @@ def skipping(place: Place, values: list[bytes]) -> None:
         received, outcomes = place.sum()
         assert received == sum(outcomes.values()) == 902 + 40
         assert again.interrupt()[0] == 0
-    audited = place.run("audit")
+    audited = place.run("audit", "--deep")
     assert audited.returncode == 0, audited.stdout
 
 
