@@ -31,7 +31,7 @@ from workers.counting import SpanMetrics
 from workers.errors import Failed
 from workers.follow import Totals
 from workers.intake import Intake
-from workers.kafka import consumer, member, transactional
+from workers.kafka import TRANSACTION_TIMEOUT_MS, consumer, member, transactional
 from workers.letters import Letter, letter
 from workers.local_kafka import LocalKafka
 from workers.outputs import Outputs, Records
@@ -418,6 +418,25 @@ def test_partition_counts_are_fixed(kafka: LocalKafka, names: topics.Namespace) 
         topics.ensure(client, names, 3, 1, lambda: False)
     with pytest.raises(topics.WrongNamespace, match="in use"):
         topics.refuse_if_used(client, names.name, lambda: False)
+
+
+def test_a_start_does_not_wait_for_what_its_predecessor_left_open(
+    kafka: LocalKafka, names: topics.Namespace
+) -> None:
+    """Killed within a transaction, a worker waited out its time-out: its own start ends it."""
+    client = {"bootstrap.servers": kafka.bootstrap}
+    group = names.group("curves")
+    killed = transactional(client, f"{names.name}.curves.0")
+    killed.init_transactions(10)
+    killed.begin_transaction()
+    reader = consumer(client, **{"group.id": group})
+    at = TopicPartition(names.topic("detections"), 0, 5)
+    killed.send_offsets_to_transaction([at], reader.consumer_group_metadata(), 10)
+    deadline = time.monotonic() + TRANSACTION_TIMEOUT_MS / 2000
+    assert topics.ensure(client, names, 2, 1, lambda: time.monotonic() > deadline) == 2
+    heir = transactional(client, f"{names.name}.curves.0")
+    heir.init_transactions(10)
+    assert reader.committed([TopicPartition(at.topic, 0)], 10)[0].offset == 0
 
 
 def test_a_twin_is_made_when_the_survey_has_the_topic(

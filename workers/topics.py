@@ -224,9 +224,10 @@ def _first_offsets(
     """Commit first offsets where a group has none: a reset by accident would skip or repeat.
 
     By a consumer that is no member, not by the admin client: that one was seen to crash the
-    process when the group's coordinator was still loading.
+    process when the group's coordinator was still loading. It does not wait for what a transaction
+    left open: a worker that was killed ends its own at its next start, and only after this.
     """
-    reader = consumer(client, **{"group.id": group})
+    reader = consumer(client, **{"group.id": group, "isolation.level": "read_uncommitted"})
 
     def missing() -> list[TopicPartition]:
         asked = [TopicPartition(t.topic, t.partition) for t in wanted]
