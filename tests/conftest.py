@@ -23,6 +23,12 @@ HOUSE = Path(__file__).parents[1]
 set_kernel_cache()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults", type=int, default=0, help="faults of the crash campaign")
+    parser.addoption("--rate", type=int, default=300, help="packets a second meanwhile")
+    parser.addoption("--plan-seed", type=int, default=1, help="seed of its plan")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real packets and light curves; they stand beside the repository, not in it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import fastavro
@@ -35,6 +36,16 @@ def publish(bootstrap: str, topic: str, values: list[bytes], partitions: int = 3
 
 def read_topic(bootstrap: str, topic: str) -> dict[int, list[tuple[bytes, bytes]]]:
     """Key and value of each committed record by partition: plain confluent-kafka."""
+    records: dict[int, list[tuple[bytes, bytes]]] = {}
+    for partition, key, value in each_record(bootstrap, topic):
+        some = records.setdefault(partition, [])
+        if value is not None:
+            some.append((key, value))
+    return records
+
+
+def each_record(bootstrap: str, topic: str) -> Iterator[tuple[int, bytes, Any]]:
+    """Partition, key and value of each committed record; of each partition first a value None."""
     reader = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -46,19 +57,19 @@ def read_topic(bootstrap: str, topic: str) -> dict[int, list[tuple[bytes, bytes]
     try:
         metadata = reader.list_topics(topic, timeout=10).topics[topic]
         ends = {p: end(reader, TopicPartition(topic, p)) for p in metadata.partitions}
+        for partition in ends:
+            yield partition, b"", None
         reader.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in ends])
-        records: dict[int, list[tuple[bytes, bytes]]] = {p: [] for p in ends}
         waiting = {p for p, end in ends.items() if end > 0}
         while waiting:
             for message in reader.consume(1000, 0.2):
                 assert message.error() is None
-                records[message.partition()].append((message.key(), message.value()))
+                yield message.partition(), message.key(), message.value()
             waiting = {
                 p
                 for p in waiting
                 if reader.position([TopicPartition(topic, p)])[0].offset < ends[p]
             }
-        return records
     finally:
         reader.close()
 

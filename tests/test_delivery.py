@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,11 +14,10 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from streams import label, publish, read_topic
+from working import SPANS, Workers
 
 from broker.packets import Shares, Simulation
 from workers.local_kafka import LocalKafka
-
-SPANS = ("decode", "curves", "classify")
 
 
 @pytest.fixture(scope="module")
@@ -36,45 +31,6 @@ def night() -> Simulation:
         cutouts=False,
         shares=Shares(solar_system=0.02, repeated=0.03, corrupt=0.01),
     )
-
-
-class Workers:
-    """Real worker processes on a namespace, started again by hand."""
-
-    def __init__(self, kafka: LocalKafka, namespace: str, source: str, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {
-            **os.environ,
-            "NIGHTJAR_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
-            "NIGHTJAR_NAMESPACE": namespace,
-            "NIGHTJAR_SOURCE_TOPICS": source,
-            "NIGHTJAR_STATE_DIR": str(folder / "state"),
-        }
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-
-    def start(self, name: str, span: str | None = None) -> None:
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "workers", "work", span or name],
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    def kill(self, name: str) -> None:
-        self.processes[name].send_signal(signal.SIGKILL)
-        self.processes[name].wait()
-
-    def stop(self) -> dict[str, int]:
-        for process in self.processes.values():
-            process.send_signal(signal.SIGTERM)
-        return {name: process.wait(15) for name, process in self.processes.items()}
-
-    def logs(self) -> str:
-        return "\n".join(
-            f"== {log.name}\n{log.read_text()[-3000:]}" for log in sorted(self.folder.glob("*.log"))
-        )
 
 
 @pytest.fixture

@@ -1,0 +1,123 @@
+"""The faults of a campaign: each strikes a house that is at work, and returns when it struck."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from chaos.house import House, stand_still, stopped
+from chaos.struck import STEPS
+from working import SPANS
+
+from workers.kafka import SESSION_TIMEOUT_MS
+
+#: Longer than the group waits for a silent member: another has its share by then.
+_BEYOND_THE_SESSION_S = SESSION_TIMEOUT_MS / 1000 + 3
+_MOST_WORKERS = 4
+#: A worker that is to be struck at a step comes to it within this time, or never.
+_PATIENCE_S = 30.0
+_STRUCK = Path(__file__).parent / "struck.py"
+
+Fault = Callable[[House], float]
+
+
+def kill(span: str, house: House) -> float:
+    house.kill(house.chance.choice(house.of(span)))
+    return time.monotonic()
+
+
+def kill_kafka(house: House) -> float:
+    house.kafka.kill()
+    at = time.monotonic()
+    time.sleep(house.chance.uniform(0, 2))
+    house.kafka.start()
+    return at
+
+
+def kafka_stands_still(house: House) -> float:
+    assert house.kafka.process is not None
+    return stand_still(house.kafka.process.pid, house.chance.uniform(2, 8))
+
+
+def zombie(span: str, house: House) -> float:
+    """A worker stands still until another has its share, and then goes on."""
+    if len(house.of(span)) == 1:
+        house.start(span)
+    name = house.chance.choice(house.of(span))
+    return stand_still(house.workers.processes[name].pid, _BEYOND_THE_SESSION_S)
+
+
+def more(span: str, house: House) -> float:
+    if len(house.of(span)) < _MOST_WORKERS:
+        house.start(span)
+    return time.monotonic()
+
+
+def fewer(span: str, house: House) -> float:
+    at = time.monotonic()
+    names = house.of(span)
+    if len(names) > 1:
+        name = house.chance.choice(names)
+        code = house.leave(name)
+        if code:
+            house.ended.append(f"{name}, asked to end: {code}")
+    return at
+
+
+def state_deleted(house: House) -> float:
+    """The disk of the light curves' workers is another one."""
+    with house.lock:
+        for name in house.of("curves"):
+            house.kill(name)
+            house.workers.processes[name].wait()
+        shutil.rmtree(house.folder / "state" / house.namespace / "curves", ignore_errors=True)
+    return time.monotonic()
+
+
+def struck(span: str, step: str, blow: signal.Signals, house: House) -> float:
+    """A worker is killed, or stands still beyond its session, between two steps of a commit."""
+    chance = house.chance
+    with house.lock:
+        name = chance.choice(house.of(span))
+        house.leave(name)
+        house.workers.start(name, span, str(_STRUCK), step, str(chance.randint(1, 20)), str(blow))
+        process = house.workers.processes[name]
+    deadline = time.monotonic() + _PATIENCE_S
+    while process.poll() is None and not stopped(process.pid):
+        if time.monotonic() > deadline:  # its share of the partitions may be none
+            house.kill(name)
+            break
+        time.sleep(0.05)
+    at = time.monotonic()
+    if process.poll() is None and stopped(process.pid):
+        time.sleep(_BEYOND_THE_SESSION_S)
+        process.send_signal(signal.SIGCONT)
+    return at
+
+
+def _all() -> dict[str, Fault]:
+    found: dict[str, Fault] = {
+        "kill -9 Kafka": kill_kafka,
+        "Kafka stands still": kafka_stands_still,
+        "state deleted": state_deleted,
+    }
+    for span in SPANS:
+        found[f"kill -9 {span}"] = partial(kill, span)
+        found[f"zombie {span}"] = partial(zombie, span)
+        found[f"one more {span}"] = partial(more, span)
+        found[f"one fewer {span}"] = partial(fewer, span)
+        for step in STEPS:
+            if span == "curves" or step != "after the store":
+                found[f"{span} killed {step}"] = partial(struck, span, step, signal.SIGKILL)
+                if step in ("before begin", "after a record", "after the offsets", STEPS[-2]):
+                    found[f"{span} stopped {step}"] = partial(struck, span, step, signal.SIGSTOP)
+    return found
+
+
+FAULTS = _all()
+#: Those of the short campaign: none of them waits for a session to end.
+QUICK = [name for name in FAULTS if not any(w in name for w in ("zombie", "stopped", "still"))]

@@ -1,0 +1,83 @@
+"""What a stranger finds on the topics after a campaign: fastavro alone, no code of the workers."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import fastavro
+from streams import each_record
+
+import schemas
+
+Alert = tuple[str, int]  # object, alert id
+
+#: Times of hops: all that may differ between two ways to the same label.
+_TIMES = ("curves_ms", "classified_ms")
+_HEAD = 10  # bytes of a single-object encoding before the datum
+
+
+@dataclass
+class Found:
+    """A digest of each label by alert, and alerts by object as their labels stand on the topic."""
+
+    labels: dict[Alert, list[bytes]]
+    order: dict[str, list[int]]
+
+
+def labels(bootstrap: str, namespace: str) -> Found:
+    """All committed labels."""
+    found = Found(defaultdict(list), defaultdict(list))
+    for _, _, container in each_record(bootstrap, f"{namespace}.labels"):
+        if container is not None:
+            (label,) = fastavro.reader(io.BytesIO(container))
+            said = repr([value for name, value in sorted(label.items()) if name not in _TIMES])
+            digest = hashlib.sha256(said.encode()).digest()[:16]
+            found.labels[label["object"], label["alertId"]].append(digest)
+            found.order[label["object"]].append(label["alertId"])
+    return found
+
+
+def detections(bootstrap: str, namespace: str) -> dict[str, list[int]]:
+    """Alert ids by object, each at its first place on the topic."""
+    schema = fastavro.parse_schema(schemas.find("nightjar.Detection"))
+    order: dict[str, dict[int, None]] = defaultdict(dict)
+    for _, _, value in each_record(bootstrap, f"{namespace}.detections"):
+        if value is not None:
+            alert: Any = fastavro.schemaless_reader(io.BytesIO(value[_HEAD:]), schema, None)
+            order[alert["object"]].setdefault(alert["alert_id"])
+    return {name: list(ids) for name, ids in order.items()}
+
+
+def alerts(packets: Iterable[bytes]) -> set[Alert]:
+    """The alerts of ELAsTiCC packets; what fastavro cannot read is none."""
+    schema = fastavro.parse_schema(schemas.find("elasticc/91"))
+    found = set()
+    for packet in packets:
+        datum = io.BytesIO(packet[5:])
+        try:
+            alert: Any = fastavro.schemaless_reader(datum, schema, None)
+        except Exception:  # whatever fastavro makes of a spoilt packet
+            continue
+        if not datum.read(1):
+            found.add((str(alert["diaObject"]["diaObjectId"]), alert["alertId"]))
+    return found
+
+
+def faults(
+    sent: set[Alert], found: Found, order: dict[str, list[int]], again: Found
+) -> Counter[str]:
+    """Labels missing, doubled, of nobody, out of order, or other than those of a replay."""
+    count: Counter[str] = Counter()
+    count["missing"] = len(sent - found.labels.keys())
+    count["of nobody"] = len(found.labels.keys() - sent)
+    count["doubled"] = sum(len(some) > 1 for some in found.labels.values())
+    count["out of order"] = sum(ids != order.get(name) for name, ids in found.order.items())
+    count["other in a replay"] = sum(
+        some != again.labels.get(alert) for alert, some in found.labels.items()
+    )
+    return count

@@ -1,0 +1,116 @@
+"""The crash campaign: whatever is struck, every alert has exactly its one label afterwards.
+
+make chaos                             a hundred faults of any kind, half an hour and more
+pytest tests/chaos -s --faults 6       a few, of kinds that wait for no session to end
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chaos import reader
+from chaos.faults import FAULTS, QUICK
+from chaos.house import PARTITIONS, House
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from rich.console import Console
+from rich.table import Table
+from streams import each_record
+from working import Workers
+
+from workers import topics
+from workers.bench.night import simulated
+
+#: From one fault to the next, in s: some strike while the last is still felt.
+_PAUSE = (0.2, 3.0)
+_PATIENCE_S = 300.0
+#: A campaign of so many faults has all kinds, also those that wait for a session to end.
+_LONG = 20
+
+
+def test_campaign(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    n, seed, rate = map(request.config.getoption, ("--faults", "--plan-seed", "--rate"))
+    if not n:
+        pytest.skip("the crash campaign is a run of its own: make chaos")
+    kinds = list(FAULTS) if n >= _LONG else QUICK
+    with House(tmp_path, simulated("elasticc", seed), seed, rate) as house:
+        plan = [kinds[i % len(kinds)] for i in range(max(n, 1))]
+        if len(kinds) > n:
+            plan = house.chance.sample(kinds, n)
+        house.chance.shuffle(plan)
+        until(lambda: bool(house.arrived), house)
+        struck = []
+        for kind in plan:
+            time.sleep(house.chance.uniform(*_PAUSE))
+            struck.append((kind, FAULTS[kind](house)))
+        house.hush()
+        sent = reader.alerts(house.packets())
+        until(lambda: len(house.arrived) >= len(sent), house)
+        found = reader.labels(house.kafka.bootstrap, house.namespace)
+        order = reader.detections(house.kafka.bootstrap, house.namespace)
+        again = reader.labels(house.kafka.bootstrap, replayed(house, len(sent)))
+        wrong = reader.faults(sent, found, order, again)
+        report(house, struck, wrong, len(sent))
+        assert not +wrong, house.workers.logs()
+        assert sum(map(len, found.labels.values())) == len(sent)
+
+
+def replayed(house: House, n: int) -> str:
+    """The campaign's own detections through the other hops, undisturbed; the namespace."""
+    namespace = f"{house.namespace}-again"
+    stop = house._over.is_set
+    topics.ensure(house.client, topics.Namespace(namespace, "none"), PARTITIONS, 1, stop)
+    producer = Producer({**house.client, "enable.idempotence": True})
+    source = f"{house.namespace}.detections"
+    for partition, key, value in each_record(house.kafka.bootstrap, source):
+        if value is not None:
+            producer.produce(f"{namespace}.detections", value, key, partition)
+            producer.poll(0)
+    assert producer.flush(60) == 0
+    workers = Workers(house.kafka, namespace, "none", house.folder)
+    workers.environment = house.workers.environment | {"NIGHTJAR_NAMESPACE": namespace}
+    workers.start("again", "curves,classify")
+    try:
+        wait_for_labels(house, namespace, n)
+        assert workers.stop() == {"again": 0}
+    finally:
+        workers.kill("again")
+    return namespace
+
+
+def wait_for_labels(house: House, namespace: str, n: int) -> None:
+    reader = Consumer({**house.client, "group.id": "count", "isolation.level": "read_committed"})
+    topic, have = f"{namespace}.labels", 0
+    reader.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(PARTITIONS)])
+    deadline = time.monotonic() + _PATIENCE_S
+    while have < n:
+        assert time.monotonic() < deadline, house.workers.logs()
+        have += sum(message.error() is None for message in reader.consume(5000, 0.2))
+    reader.close()
+
+
+def until(true: Callable[[], bool], house: House) -> None:
+    """Wait for it, as long as there is headway."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, house.workers.logs()
+        time.sleep(0.2)
+
+
+def report(house: House, struck: list[tuple[str, float]], wrong: Counter[str], sent: int) -> None:
+    """The table that the README keeps."""
+    arrived = np.array(house.arrived)
+    table = Table("fault", "times", "to the next label, p50 s", "most s")
+    by_kind = defaultdict(list)
+    for kind, at in struck:
+        by_kind[kind].append(arrived[np.searchsorted(arrived, at)] - at)
+    for kind, seconds in sorted(by_kind.items()):
+        table.add_row(kind, str(len(seconds)), f"{np.median(seconds):.2f}", f"{max(seconds):.2f}")
+    console = Console(width=100)
+    console.print(table)
+    console.print(f"{len(struck)} faults, {sent:,} alerts; labels:", dict(wrong))
+    console.print("workers that ended of themselves:", house.ended)
