@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from workers import java, kafka_files
@@ -22,9 +24,9 @@ from workers.ports import HOST, free_port, lock_owner, port_owner
 QUIET = {"log_level": 0}
 
 
-def make_topic(kafka: LocalKafka, name: str, **config: str) -> None:
+def make_topic(kafka: LocalKafka, name: str, partitions: int = 1) -> None:
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap} | QUIET)
-    admin.create_topics([NewTopic(name, 1, 1, config=config)])[name].result(10)
+    admin.create_topics([NewTopic(name, partitions, 1)])[name].result(10)
 
 
 def write(kafka: LocalKafka, topic: str, *values: bytes) -> None:
@@ -111,6 +113,49 @@ def test_data_outlive_a_stop_and_a_kill(tmp_path: Path) -> None:
         kafka.kill()
     with kafka:
         assert read(kafka, "kept", 2) == [b"before stop", b"before kill"]
+
+
+def test_killed_within_a_commit_it_keeps_all_of_it(tmp_path: Path) -> None:
+    """kill -9 between the coordinator's resolution and its markers; many partitions make that long.
+
+    A Kafka that takes partitions without a leader for deleted ones forgets their markers here.
+    """
+    partitions, timeout_ms, prepared = 400, 15_000, 2  # 2: PrepareCommit
+    kafka = LocalKafka(tmp_path / "kafka")
+    kafka.start()
+    try:
+        make_topic(kafka, "wide", partitions)
+        producer = Producer(
+            {"bootstrap.servers": kafka.bootstrap, "transactional.id": "one"}
+            | {"transaction.timeout.ms": timeout_ms}
+            | QUIET
+        )
+        producer.init_transactions(20)
+        producer.begin_transaction()
+        for partition in range(partitions):
+            producer.produce("wide", b"all", partition=partition)
+        committed = threading.Thread(target=insist, args=(producer,))
+        committed.start()
+        # producer id 0 and epoch 0 of a new Kafka, time-out, state: as its log has them
+        mark = struct.pack(">qhib", 0, 0, timeout_ms, prepared)
+        log = kafka.data_dir / "__transaction_state-0" / f"{0:020}.log"
+        while mark not in log.read_bytes():
+            pass
+        kafka.kill()
+        kafka.start()
+        committed.join(60)
+        assert len(read(kafka, "wide", partitions, isolation_level="read_committed")) == partitions
+    finally:
+        kafka.kill()
+
+
+def insist(producer: Producer) -> None:
+    while True:
+        try:
+            return producer.commit_transaction(5)
+        except KafkaException as exc:
+            if not exc.args[0].retriable():
+                raise
 
 
 def test_port_taken_says_which_and_by_whom(tmp_path: Path) -> None:
