@@ -83,7 +83,7 @@ class Stream:
         self._group.close()
 
     def make(self) -> None:
-        topics.ensure(self.client, self.names, PARTITIONS, 1, lambda: False)
+        topics.ensure(self.client, self.names, PARTITIONS, 1)
 
     def drop(self) -> None:
         """Delete the namespace, topics and group, once the group's last session has timed out."""

@@ -273,7 +273,7 @@ def decoded(values: list[bytes]) -> Detections:
 def test_a_full_disk_makes_no_letters(place: Place) -> None:
     """A limit on file sizes stands for it: the worker ends, and goes on where there is room."""
     client = {"bootstrap.servers": place.kafka.bootstrap}
-    topics.ensure(client, place.names, 4, 1, lambda: False)
+    topics.ensure(client, place.names, 4, 1)
     one = decoded(night(1)[0])
     n = 2000
     alerts, points = np.repeat(one.alerts, n), np.tile(one.points, n)

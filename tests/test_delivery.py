@@ -14,9 +14,10 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from streams import label, publish, read_topic
-from working import SPANS, Workers
+from working import Workers
 
 from broker.packets import Shares, Simulation
+from workers.crew import SPANS
 from workers.local_kafka import LocalKafka
 
 

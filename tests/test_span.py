@@ -73,7 +73,7 @@ class Copy:
 @pytest.fixture
 def names(kafka: LocalKafka, namespace: str) -> topics.Namespace:
     place = topics.Namespace(namespace, "none")
-    topics.ensure({"bootstrap.servers": kafka.bootstrap}, place, 2, 1, lambda: False)
+    topics.ensure({"bootstrap.servers": kafka.bootstrap}, place, 2, 1)
     return place
 
 
@@ -94,7 +94,7 @@ class Running:
         ours = member(client, names.group("curves"), slot)
         stop = self.event.is_set
         if survey:
-            first = partial(topics.first_offset, self.admin, "earliest", stop)
+            first = partial(topics.offset_at, self.admin, "earliest", stop=stop)
             self.intake = Intake(ours, consumer(client), stop, stage.ready, 100, first)
             self.read(survey)
         else:
@@ -413,11 +413,11 @@ def test_what_the_source_no_longer_has_is_lost_aloud(
 
 def test_partition_counts_are_fixed(kafka: LocalKafka, names: topics.Namespace) -> None:
     client: dict[str, Any] = {"bootstrap.servers": kafka.bootstrap}
-    assert topics.ensure(client, names, 2, 1, lambda: False) == 2
+    assert topics.ensure(client, names, 2, 1) == 2
     with pytest.raises(topics.WrongNamespace, match="partition counts"):
-        topics.ensure(client, names, 3, 1, lambda: False)
+        topics.ensure(client, names, 3, 1)
     with pytest.raises(topics.WrongNamespace, match="in use"):
-        topics.refuse_if_used(client, names.name, lambda: False)
+        topics.refuse_if_used(client, names.name)
 
 
 def test_a_start_does_not_wait_for_what_its_predecessor_left_open(

@@ -90,6 +90,7 @@ def test_a_dead_alert_tells_why_and_one_under_way_where_it_waits(audited: Run) -
             topics[kind].remove(places[kind])
         headers = {
             "reason": "stage_failed",
+            "span": "curves",
             "error": "curves: a kernel refuses this",
             "topic": f"{audited.name}.detections",
             "partition": "0",

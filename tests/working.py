@@ -10,8 +10,6 @@ from pathlib import Path
 
 from workers.local_kafka import LocalKafka
 
-SPANS = ("decode", "curves", "classify")
-
 
 class Workers:
     """Real worker processes on a namespace, started again by hand."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workers.errors import Failed, Misused
-from workers.letters import Letter, Wanted, read_letters, shown
-from workers.show import json_line
+from workers.letters import Letter, Wanted, read_letters
+from workers.show import json_line, shown
 
 if TYPE_CHECKING:
     from workers.settings import Settings

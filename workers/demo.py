@@ -51,7 +51,7 @@ def demo(settings: Settings, objects: int = OBJECTS, nights: int = NIGHTS, seed:
         settings = replace(settings.using(node.bootstrap).reading(TOPIC), state_dir=folder)
         client = settings.kafka.client()
         namespace = topics.Namespace(settings.namespace, card.name)
-        topics.ensure(client, namespace, settings.partitions, 1, lambda: False)
+        topics.ensure(client, namespace, settings.partitions, 1)
         make_topic(client, TOPIC, settings.partitions, 1)
         simulation = Simulation(
             "ztf",

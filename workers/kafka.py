@@ -109,6 +109,15 @@ def transactional(
     )
 
 
+def sole(client: Mapping[str, Any], transactional_id: str) -> Producer:
+    """A producer that alone has its name: what a predecessor left open is ended, and it is fenced
+    if it lives, so all that it did can be read from now on.
+    """
+    producer = transactional(client, transactional_id)
+    patiently("the transaction coordinator", lambda: producer.init_transactions(10))
+    return producer
+
+
 def transact(producer: Producer, write: Callable[[], None]) -> None:
     """Have all that `write` produces and sends become visible together, or nothing of it.
 
@@ -148,10 +157,15 @@ def is_fatal(error: KafkaError) -> bool:
     return bool(error.fatal() or error.code() == KafkaError._FATAL)
 
 
+def never() -> bool:
+    """The `stop` of whoever waits to the end: a command, which Ctrl-C ends."""
+    return False
+
+
 def patiently(
     what: str,
     ask: Callable[[], T],
-    stop: Callable[[], bool],
+    stop: Callable[[], bool] = never,
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:

@@ -32,7 +32,7 @@ from fastavro import schemaless_reader, schemaless_writer
 from numpy.typing import NDArray
 
 from broker import wire
-from broker.records import OUTCOMES
+from broker.records import OUTCOMES, Origin
 from workers.intake import Range
 
 #: What earlier versions wrote is read as today's, with the defaults of what they did not say.
@@ -70,6 +70,18 @@ class Tallies:
         key = (topic, partition, outcome)
         self.count[key] += count
         self.sum[key] = (self.sum[key] + total) % (1 << 64)
+
+    def record(
+        self, of: Origin | None, place: tuple[str, int], outcome: str, times: int = 1
+    ) -> None:
+        """Count one record of ours by its alert's origin; by where it stands (topic, partition),
+        with hash 0, where it does not tell that. A notice is one, whatever becomes of it.
+        """
+        if of is None:
+            self.one(*place, OUTCOMES.index(outcome), times, 0)
+        else:
+            which = OUTCOMES.index("notice" if of.notice else outcome)
+            self.one(of.topic, of.partition, which, times, times * of.hash)
 
     def by_outcome(self) -> Counter[str]:
         totals: Counter[str] = Counter()

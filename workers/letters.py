@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Message
 
 from workers.errors import Misused
+from workers.show import shown
+from workers.topics import READS
 from workers.whole import read_whole
 
 if TYPE_CHECKING:
     from workers.settings import Settings
 
 #: Hop whose input a letter was, by what its origin's topic is to the namespace.
-_HOPS = {"detections": "curves", "images": "classify"}
+_HOPS = {kind: span for span, kind in READS.items()}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -164,11 +166,6 @@ def moment(text: str, now_ms: int) -> int:
         raise Misused(msg) from None
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
     return int((when - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1))
-
-
-def shown(text: str) -> str:
-    """Without what a terminal would obey: a packet's strings may stand in an error."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def _time(ms: int) -> str:

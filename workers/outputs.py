@@ -12,12 +12,11 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from broker.clock import now_ms
 from broker.origins import origin
-from broker.records import OUTCOMES, DeadLetter
+from broker.records import DeadLetter
 from workers.counting import buried
 from workers.kafka import MAX_MESSAGE_BYTES
 from workers.ledger import Tallies
 
-_DEAD, _NOTICE = OUTCOMES.index("dead"), OUTCOMES.index("notice")
 _PRODUCE_TIMEOUT_S = 30.0
 #: What of a letter's bytes is kept: its headers take some hundred more, and a record that a topic
 #: refuses for its size must not be refused again as a letter.
@@ -25,8 +24,6 @@ LETTER_BYTES = MAX_MESSAGE_BYTES - (64 << 10)
 _ERROR_LETTERS = 1000
 #: Headers of a record that was put back.
 _ATTEMPTS, _ONLY = "attempts", "only"
-
-Headers = list[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +168,7 @@ class Outputs:
             self.records.append(letters)
             self.afterwards.append(partial(buried, [letter.reason for letter in dead]))
         for letter in dead:
-            if (of := letter.origin) is None:
-                self.tallies.one(letter.topic, letter.partition, _DEAD, 1, 0)
-            else:
-                outcome = _NOTICE if of.notice else _DEAD
-                self.tallies.one(of.topic, of.partition, outcome, 1, of.hash)
+            self.tallies.record(letter.origin, (letter.topic, letter.partition), "dead")
 
     def written(self) -> Counter[tuple[str, int]]:
         """How many records go to each (topic, partition)."""

@@ -149,9 +149,9 @@ def to_namespace(settings: Settings, sources: Sequence[str], warm_up: Sequence[s
     card = cards.find(settings.classify.model)
     client = settings.kafka.client()
     name = settings.namespace
-    topics.refuse_if_used(client, name, _never)
+    topics.refuse_if_used(client, name)
     namespace = topics.Namespace(name, card.name)
-    topics.ensure(client, namespace, settings.partitions, settings.kafka.replication, _never)
+    topics.ensure(client, namespace, settings.partitions, settings.kafka.replication)
     summary = Summary(f"{namespace.topic('labels')} on {settings.kafka.bootstrap_servers}", None)
     if warm_up:
         summary.warm_alerts = _warm_namespace(settings, namespace, warm_up)
@@ -182,10 +182,6 @@ def to_namespace(settings: Settings, sources: Sequence[str], warm_up: Sequence[s
     summary.outcomes = Counter(follower.totals.outcomes())
     summary.seconds = time.monotonic() - began
     return summary
-
-
-def _never() -> bool:
-    return False
 
 
 def _warm_namespace(settings: Settings, namespace: topics.Namespace, sources: Sequence[str]) -> int:
@@ -233,7 +229,7 @@ def _spool(client: Mapping[str, Any], topic: str, path: Path) -> None:
     Failed
         There is neither a file nor a topic of that name.
     """
-    if topic not in topics.listed(client, _never):
+    if topic not in topics.listed(client):
         msg = f"{topic!r} is neither a file here nor a topic at {client['bootstrap.servers']}"
         raise Failed(msg)
     with path.open("wb") as file:

@@ -30,6 +30,7 @@ from workers.kafka import Stopped, admin, consumer, is_fatal, patiently
 from workers.log import logger
 from workers.standing import NOWHERE, Standing, boot_id, fault
 from workers.state import DiskStore
+from workers.topics import offset_at
 
 _SAY_EVERY_S = 2.0
 _TIMEOUT_S = 10
@@ -66,8 +67,10 @@ class Changelog:
         may be newer; one that cannot serve is discarded. What was read when this ends midway is
         not read again.
         """
-        first = self._end(partition, OffsetSpec.earliest())
-        end = self._end(partition, OffsetSpec.latest())
+        first, end = (
+            offset_at(self._kafka, which, self.topic, partition, self.stop)
+            for which in ("earliest", "latest")
+        )
         there = Standing(offset, end, self._topic_id(), self.partitions, boot_id())
         found = Standing.read(store.note)
         why = fault(found, there)
@@ -129,19 +132,6 @@ class Changelog:
             progress.done()
         finally:
             reader.close()
-
-    def _end(self, partition: int, which: OffsetSpec) -> int:
-        at = TopicPartition(self.topic, partition)
-
-        def ask() -> int:
-            request = self._kafka.list_offsets(
-                {at: which},
-                isolation_level=IsolationLevel.READ_UNCOMMITTED,
-                request_timeout=_TIMEOUT_S,
-            )
-            return int(request[at].result(_TIMEOUT_S).offset)
-
-        return patiently(f"the offsets of {self.topic}[{partition}]", ask, self.stop)
 
     def _topic_id(self) -> str:
         def ask() -> str:

@@ -15,14 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    IsolationLevel,
-    KafkaException,
-    Producer,
-    TopicPartition,
-)
-from confluent_kafka.admin import OffsetSpec
+from confluent_kafka import KafkaException, Producer
 
 from broker import wire
 from broker.clock import now_ms
@@ -32,10 +25,12 @@ from broker.records import OUTCOMES, Packets
 from workers import ledger
 from workers.errors import Failed
 from workers.intake import Range
-from workers.kafka import admin, consumer, is_fatal, patiently, transact, transactional
+from workers.kafka import admin, sole, transact
 from workers.letters import Letter, Wanted, read_letters
 from workers.outputs import Again, Outputs
 from workers.route import keyed
+from workers.topics import counts, offset_at
+from workers.whole import read_whole
 
 if TYPE_CHECKING:
     from workers.settings import Settings
@@ -44,7 +39,7 @@ if TYPE_CHECKING:
 _LETTERS, _BYTES = 200, 16 << 20
 #: The ledger keeps its rows 400 days: it knows of every retry of a letter that is younger.
 _KNOWN_MS = 390 * 86_400_000
-_DEAD, _NOTICE, _PASSED = (OUTCOMES.index(name) for name in ("dead", "notice", "passed"))
+_DEAD, _PASSED = OUTCOMES.index("dead"), OUTCOMES.index("passed")
 
 
 @dataclass(slots=True)
@@ -96,6 +91,7 @@ class Retry:
         source = settings.source
         self._survey = None if source.survey == "auto" else source.survey
         self._decoder = Decoder(public_only=source.public_only)
+        self._partitions = counts(settings, "detections")["detections"]
 
     def run(self, wanted: Wanted) -> Summary:
         """Retry the letters that are wanted, there now, and were not retried yet.
@@ -106,9 +102,7 @@ class Retry:
             There is no such namespace, or another retry took this one's place.
         """
         client, summary = self._settings.kafka.client(), Summary()
-        producer = transactional(client, self._name)
-        # Ends what a predecessor left open, and fences it if it lives: all it did can be read then.
-        patiently("the coordinator", lambda: producer.init_transactions(10), _never)
+        producer = sole(client, self._name)
         letters = read_letters(self._settings)
         first = next(letters, None)  # says so where there is no such topic
         if first is None:
@@ -229,22 +223,8 @@ class Retry:
                 letter.group,
             )
         )
-        of = origin(letter.value)
-        if of is None:
-            outputs.tallies.one(letter.topic, letter.source_partition, _DEAD, -1, 0)
-        else:
-            outcome = _NOTICE if of.notice else _DEAD
-            outputs.tallies.one(of.topic, of.partition, outcome, -1, -of.hash)
-
-    @property
-    def _partitions(self) -> int:
-        """Of `detections`, which is never changed."""
-        if not hasattr(self, "_count"):
-            kafka = admin(self._settings.kafka.client())
-            topic = f"{self._settings.namespace}.detections"
-            known = patiently("Kafka", lambda: kafka.list_topics(topic, timeout=5), _never)
-            self._count = len(known.topics[topic].partitions)
-        return self._count
+        place = letter.topic, letter.source_partition
+        outputs.tallies.record(origin(letter.value), place, "dead", -1)
 
     def _retried(self) -> set[tuple[int, int]]:
         """Partition and offset of each letter that a ledger row says was retried.
@@ -253,31 +233,13 @@ class Retry:
         stands behind it until it ends, our own rows among them.
         """
         client, topic = self._settings.kafka.client(), f"{self._settings.namespace}.ledger"
-        at = TopicPartition(topic, 0, OFFSET_BEGINNING)
-        kafka = admin(client)
-
-        def ask() -> int:
-            asked = kafka.list_offsets(
-                {at: OffsetSpec.latest()},
-                isolation_level=IsolationLevel.READ_UNCOMMITTED,
-                request_timeout=10,
-            )
-            return int(asked[at].result(12).offset)
-
-        end = patiently("the ledger's end", ask, _never)
-        found: set[tuple[int, int]] = set()
-        reader = consumer(client)
-        try:
-            reader.assign([at])
-            while end and reader.position([at])[0].offset < end:
-                for message in reader.consume(2000, 0.2):
-                    if message.error() is None:
-                        found |= self._letters_of(ledger.read(message.value()))
-                    elif is_fatal(message.error()):
-                        raise KafkaException(message.error())
-        finally:
-            reader.close()
-        return found
+        end = offset_at(admin(client), "latest", topic, 0)
+        return {
+            place
+            for messages in read_whole(client, topic, ends={0: end})
+            for message in messages
+            for place in self._letters_of(ledger.read(message.value()))
+        }
 
     def _letters_of(self, row: dict[str, Any]) -> set[tuple[int, int]]:
         if row["group"] != self._name:
@@ -288,10 +250,6 @@ class Retry:
             if part["topic"] == self._dead_topic
             for offset in range(part["start"], part["end"])
         }
-
-
-def _never() -> bool:
-    return False
 
 
 def _and_then(first: Letter, others: Iterator[Letter]) -> Iterator[Letter]:

@@ -65,3 +65,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value.isoformat() if isinstance(value, datetime) else value
+
+
+def shown(text: str) -> str:
+    """Without what a terminal would obey: others' words, of a packet or a topic, may stand in it.
+
+    >>> shown("\x1b[2J")
+    '\ufffd[2J'
+    """
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -7,25 +7,19 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from broker.clock import now_ms
+from broker.origins import origin
 from broker.records import OUTCOMES
 from workers import ledger
 from workers.errors import Failed, Misused
 from workers.intake import Range
-from workers.kafka import (
-    SESSION_TIMEOUT_MS,
-    admin,
-    consumer,
-    is_fatal,
-    patiently,
-    transact,
-    transactional,
-)
+from workers.kafka import SESSION_TIMEOUT_MS, admin, consumer, patiently, sole, transact
 from workers.outputs import Outputs
-from workers.topics import Namespace, listed
+from workers.topics import READS, Namespace, listed
+from workers.whole import read_whole
 
 if TYPE_CHECKING:
     from workers.settings import Settings
@@ -60,7 +54,7 @@ def skip(settings: Settings, topic: str, partition: int, start: int, end: int, r
     reader = consumer(source)
     try:
         at = TopicPartition(held, partition)
-        (stands,) = patiently("the group's offset", lambda: member.committed([at], 5), _never)
+        (stands,) = patiently("the group's offset", lambda: member.committed([at], 5))
         if stands.error is not None:
             raise KafkaException(stands.error)
         where = f"{topic}[{partition}]"
@@ -70,11 +64,11 @@ def skip(settings: Settings, topic: str, partition: int, start: int, end: int, r
             raise Failed(msg)
         place = TopicPartition(topic, partition)
         bounds = partial(reader.get_watermark_offsets, place, timeout=5)
-        first, behind = patiently(where, bounds, _never)
+        first, behind = patiently(where, bounds)
         if end > behind:
             msg = f"{where} ends at offset {behind}: nothing of it up to {end} can be skipped yet"
             raise Failed(msg)
-        lost = _lost(span, reader, topic, partition, max(start, first), end)
+        lost = _lost(span, source, topic, partition, max(start, first), end)
         told = f"group {group}: offsets {start} to {end} ({end - start}) of {where}"
         if not really:
             msg = f"{told} would be skipped, and their alerts be lost; say --yes if it is meant"
@@ -83,7 +77,8 @@ def skip(settings: Settings, topic: str, partition: int, start: int, end: int, r
         if span == "decode":
             outputs.tallies.one(topic, partition, _LOST, end - start, 0)
         else:
-            _tally(outputs, span, topic, partition, lost)
+            for value in lost:
+                outputs.tallies.record(origin(value), (topic, partition), "lost")
         row = ledger.row(
             span,
             f"{settings.namespace}.skip",
@@ -93,8 +88,7 @@ def skip(settings: Settings, topic: str, partition: int, start: int, end: int, r
             outputs.written(),
             outputs.tallies,
         )
-        producer = transactional(client, f"{settings.namespace}.skip")
-        patiently("the coordinator", lambda: producer.init_transactions(10), _never)
+        producer = sole(client, f"{settings.namespace}.skip")
 
         def write() -> None:
             producer.produce(namespace.topic("ledger"), row)
@@ -116,24 +110,20 @@ def skip(settings: Settings, topic: str, partition: int, start: int, end: int, r
     return f"{told} skipped: {alerts} lost, said in the ledger. It goes on at {end}"
 
 
-def _never() -> bool:
-    return False
-
-
 def _reader_of(
     settings: Settings, namespace: Namespace, topic: str
 ) -> tuple[str, str, Mapping[str, Any]]:
     """The span that reads a topic, the topic that its group holds, and the cluster to read from."""
     ours = settings.kafka.client()
-    for span, kind in (("curves", "detections"), ("classify", "images")):
+    for span, kind in READS.items():
         if topic == namespace.topic(kind):
             return span, topic, ours
-    there = listed(ours, _never)
+    there = listed(ours)
     if namespace.twin(topic) in there:
         return "decode", namespace.twin(topic), settings.source_client()
     before = namespace.twin("")
     read = sorted(name.removeprefix(before) for name in there if name.startswith(before))
-    read += [namespace.topic(kind) for kind in ("detections", "images")]
+    read += [namespace.topic(kind) for kind in READS.values()]
     msg = (
         f"skip: no span of namespace {namespace.name!r} reads {topic!r}; read are {', '.join(read)}"
     )
@@ -156,41 +146,17 @@ def _members(kafka: AdminClient, group: str) -> list[str]:
         asked = kafka.describe_consumer_groups([group], request_timeout=10)
         return [str(m.group_instance_id or m.member_id) for m in asked[group].result(12).members]
 
-    return patiently(f"group {group}", ask, _never)
+    return patiently(f"group {group}", ask)
 
 
 def _lost(
-    span: str, reader: Consumer, topic: str, partition: int, start: int, end: int
+    span: str, source: Mapping[str, Any], topic: str, partition: int, start: int, end: int
 ) -> list[bytes]:
     """The records of our own topic in the range; of a survey's none, which each are one packet."""
     if span == "decode" or start >= end:
         return []
-    at = TopicPartition(topic, partition, start)
-    reader.assign([at])
-    values: list[bytes] = []
     deadline = time.monotonic() + _READ_S
-    while max(start, reader.position([at])[0].offset) < end and time.monotonic() < deadline:
-        messages: list[Message] = reader.consume(500, 0.2)
-        for message in messages:
-            error = message.error()
-            if error is None and message.offset() < end:
-                values.append(message.value() or b"")
-            elif error is not None and is_fatal(error):
-                raise KafkaException(error)
-        if messages and messages[-1].error() is None and messages[-1].offset() >= end - 1:
-            break
-    return values
-
-
-def _tally(outputs: Outputs, span: str, topic: str, partition: int, values: list[bytes]) -> None:
-    """Lost alerts by where their packets stood, as their hop would count them."""
-    from broker.origins import origin
-
-    for value in values:
-        of = origin(value)
-        if of is None:
-            outputs.tallies.one(topic, partition, _LOST, 1, 0)
-        elif of.notice:
-            outputs.tallies.one(of.topic, of.partition, OUTCOMES.index("notice"), 1, of.hash)
-        else:
-            outputs.tallies.one(of.topic, of.partition, _LOST, 1, of.hash)
+    batches = read_whole(
+        source, topic, lambda: time.monotonic() > deadline, {partition: start}, {partition: end}
+    )
+    return [message.value() or b"" for messages in batches for message in messages]

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
 from workers.errors import Failed
-from workers.kafka import MAX_MESSAGE_BYTES, admin, consumer, patiently
+from workers.kafka import MAX_MESSAGE_BYTES, admin, consumer, never, patiently
+from workers.settings import Settings
 
 _DAY_MS = 86_400_000
 _TIMEOUT_S = 5
@@ -25,6 +26,9 @@ _SETTINGS: dict[str, dict[str, str]] = {
     "ledger": {"retention.ms": str(400 * _DAY_MS)},
     "dead-letters": {"retention.ms": "-1"},
 }
+#: What each span reads and writes, by kind of topic; decode reads the survey's.
+READS = {"curves": "detections", "classify": "images"}
+WRITES = {"decode": "detections", "curves": "images", "classify": "labels"}
 #: These share one partition count, so that an object keeps its number all the way.
 _BY_OBJECT = ("detections", "images", "curves", "labels")
 
@@ -64,7 +68,7 @@ def ensure(
     namespace: Namespace,
     partitions: int,
     replication: int,
-    stop: Callable[[], bool],
+    stop: Callable[[], bool] = never,
 ) -> int:
     """Make what is missing of a namespace, check what is there; its partition count.
 
@@ -100,7 +104,7 @@ def ensure(
         if name not in there
     ]
     _create(kafka, new, stop)
-    for span, topic in (("curves", "detections"), ("classify", "images")):
+    for span, topic in READS.items():
         _first_offsets(
             client,
             namespace.group(span),
@@ -110,7 +114,7 @@ def ensure(
     return partitions
 
 
-def refuse_if_used(client: Mapping[str, Any], name: str, stop: Callable[[], bool]) -> None:
+def refuse_if_used(client: Mapping[str, Any], name: str, stop: Callable[[], bool] = never) -> None:
     """A replay may only write where nothing stands.
 
     Raises
@@ -166,21 +170,53 @@ def twin(
     return name
 
 
-def first_offset(
-    survey: AdminClient, start: str, stop: Callable[[], bool], topic: str, partition: int
+def offset_at(
+    kafka: AdminClient,
+    which: str,
+    topic: str,
+    partition: int,
+    stop: Callable[[], bool] = never,
 ) -> int:
-    """Where a topic begins that is read for the first time: its `earliest` or `latest` offset."""
+    """The `earliest` or `latest` offset of a partition, as its leader knows it.
+
+    The latest is that behind all records, also those of a transaction that is open: a reader of
+    committed records that comes to it has missed nothing.
+    """
     at = TopicPartition(topic, partition)
-    spec = OffsetSpec.earliest() if start == "earliest" else OffsetSpec.latest()
+    spec = OffsetSpec.earliest() if which == "earliest" else OffsetSpec.latest()
 
     def ask() -> int:
-        answer = survey.list_offsets({at: spec}, request_timeout=_TIMEOUT_S)[at]
-        return int(answer.result(_TIMEOUT_S + 1).offset)
+        asked = kafka.list_offsets(
+            {at: spec},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=_TIMEOUT_S,
+        )
+        return int(asked[at].result(_TIMEOUT_S + 1).offset)
 
-    return patiently(f"the {start} offset of {topic}[{partition}]", ask, stop)
+    return patiently(f"the {which} offset of {topic}[{partition}]", ask, stop)
 
 
-def listed(client: Mapping[str, Any], stop: Callable[[], bool]) -> set[str]:
+def counts(settings: Settings, *kinds: str) -> dict[str, int]:
+    """How many partitions the topics of these kinds have in a namespace that must be there.
+
+    Raises
+    ------
+    Failed
+        One is not there.
+    """
+    there = _topics(admin(settings.kafka.client()), never)
+    for kind in kinds:
+        topic = f"{settings.namespace}.{kind}"
+        if topic not in there:
+            msg = (
+                f"there is no topic {topic} at {settings.kafka.bootstrap_servers}: expected the "
+                "--namespace of a stream or a replay that wrote one"
+            )
+            raise Failed(msg)
+    return {kind: there[f"{settings.namespace}.{kind}"] for kind in kinds}
+
+
+def listed(client: Mapping[str, Any], stop: Callable[[], bool] = never) -> set[str]:
     """Names of the topics that a cluster has."""
     return set(_topics(admin(client), stop))
 

@@ -141,7 +141,7 @@ def run(settings: Settings, span: str, slot: slots.Slot, stop: Stop, ending: Exi
         stage = _decode(settings, namespace, partitions, alerts)
         fetcher = consumer(settings.source_client(), **PACKETS)
         survey = admin(settings.source_client())
-        first = partial(topics.first_offset, survey, settings.source.start, stop)
+        first = partial(topics.offset_at, survey, settings.source.start, stop=stop)
         between = Sources(settings, namespace, admin(client), survey, stop).look
         read: dict[str, str] = {}
     else:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from chaos.house import House, stand_still, stopped
 from chaos.struck import STEPS
-from working import SPANS
 
+from workers.crew import SPANS
 from workers.kafka import SESSION_TIMEOUT_MS
 
 #: Longer than the group waits for a silent member: another has its share by then.

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
-from working import SPANS, Workers
+from working import Workers
 
 from workers.bench.cards import test_card
 from workers.bench.night import Night
+from workers.crew import SPANS
 from workers.local_kafka import LocalKafka
 from workers.publish import make_topic
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from broker.clock import now_ms
 from workers import ledger
-from workers.audit.books import OUTCOMES, READS, Books, Hop
+from workers.audit.books import OUTCOMES, Books, Hop
 from workers.audit.deep import match
 from workers.audit.faults import Cell, Fault, Sums, where
 from workers.audit.labels import LabelSums, add_labels, classifier_of, compare
 from workers.audit.report import Line, Report
 from workers.audit.waiting import MOST, Waiting, waiting
-from workers.errors import Failed
-from workers.kafka import admin, patiently
+from workers.kafka import admin
 from workers.progress import Progress
 from workers.settings import Settings
-from workers.topics import first_offset
+from workers.topics import READS, counts, offset_at
 from workers.whole import read_whole
 
 #: The ledger keeps its rows 400 days; a beginning that is gone earlier was taken away.
@@ -33,16 +32,7 @@ def audit(settings: Settings, deep: bool) -> Report:
         There is no such namespace.
     """
     client, name = settings.kafka.client(), settings.namespace
-    kafka = admin(client)
-    listed = patiently("Kafka", lambda: kafka.list_topics(timeout=5), _never).topics
-    for kind in ("ledger", "labels", "detections", "images"):
-        if f"{name}.{kind}" not in listed:
-            msg = (
-                f"there is no topic {name}.{kind} at {settings.kafka.bootstrap_servers}: expected "
-                "the --namespace of a stream or a replay that wrote one"
-            )
-            raise Failed(msg)
-    partitions = len(listed[f"{name}.detections"].partitions)
+    partitions = counts(settings, "ledger", "labels", "detections", "images")["detections"]
     report = Report(name, Books())
     books = report.books
     labels = f"{name}.labels"
@@ -57,7 +47,7 @@ def audit(settings: Settings, deep: bool) -> Report:
             for message in messages:
                 _row(report, message.value() or b"", message.offset())
             progress.at(books.rows)
-    ends = dict.fromkeys(range(len(listed[labels].partitions)), 0) | before.ends
+    ends = dict.fromkeys(range(partitions), 0) | before.ends
     with report.timed("labels"):
         add_labels(client, labels, before, lambda n: None, ends)
     report.labels = before.count
@@ -67,7 +57,7 @@ def audit(settings: Settings, deep: bool) -> Report:
             for reader, span in books.readers.items()
             if span in READS
         }
-    _beginning(report, first_offset(kafka, "earliest", _never, f"{name}.ledger", 0))
+    _beginning(report, offset_at(admin(client), "earliest", f"{name}.ledger", 0))
     _close(report, lags)
     _labels(report, least, before)
     if deep:
@@ -198,7 +188,3 @@ def name_of(group: str) -> str:
 
 def _copy(tallies: ledger.Tallies) -> ledger.Tallies:
     return ledger.Tallies(tallies.count.copy(), tallies.sum.copy())
-
-
-def _never() -> bool:
-    return False

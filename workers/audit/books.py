@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from broker import records
 from workers.audit.faults import Cell, Fault, Moment, Sum, Sums, where
+from workers.topics import READS, WRITES
 
-HOPS = ("decode", "curves", "classify")
-#: What each span reads and writes, by the last part of the topic's name.
-READS = {"curves": "detections", "classify": "images"}
-WRITES = {"decode": "detections", "curves": "images", "classify": "labels"}
+HOPS = tuple(WRITES)
 #: What stands in the outputs for each outcome: a record of the next topic, or a letter.
 _WRITTEN = {
     "decode": {"passed", "dead"},
@@ -28,15 +27,8 @@ _TAKEN = {
     "classify": {"labelled", "unclassified", "withdrawn", "notice", "dead"},
 }
 _PASSED_ON = {"decode": {"passed"}, "curves": {"passed", "withdrawn", "notice"}}
-OUTCOMES = (
-    "labelled",
-    "unclassified",
-    "duplicate",
-    "corrected",
-    "withdrawn",
-    "dead",
-    "lost",
-)
+#: What becomes of an alert in the end; a notice is told of one that has its outcome already.
+OUTCOMES = tuple(name for name in records.OUTCOMES if name not in ("passed", "notice"))
 
 Place = tuple[str, str, int]  # reader, topic, partition
 

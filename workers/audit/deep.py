@@ -24,8 +24,9 @@ from workers.audit.names import Faulty, chosen, named
 from workers.audit.waiting import Waiting
 from workers.kafka import admin
 from workers.ledger import Tallies
+from workers.letters import letter
 from workers.progress import Progress
-from workers.topics import first_offset
+from workers.topics import offset_at
 from workers.whole import read_whole
 
 _WITHDRAWN, _DUPLICATE = OUTCOMES.index("withdrawn"), OUTCOMES.index("duplicate")
@@ -80,7 +81,7 @@ def match(
     kafka = admin(client)
     buried = _buried(client, namespace)
     numbers: dict[str, int] = {}
-    repeated: dict[str, Tallies] = {}
+    repeated = Tallies()
     whole = True
     with Progress("alerts and labels", unit="records") as progress:
         for partition in range(partitions):
@@ -90,9 +91,7 @@ def match(
                 for topic in ("labels", "detections")
             )
             deep.alerts += len(detections)
-            whole &= not first_offset(
-                kafka, "earliest", lambda: False, f"{namespace}.detections", partition
-            )
+            whole &= not offset_at(kafka, "earliest", f"{namespace}.detections", partition)
             alerts_at, labels_at = Faulty(), Faulty()
             _twice(detections, buried, alerts_at)
             curves_end = max(
@@ -240,9 +239,8 @@ def _buried(client: Mapping[str, Any], namespace: str) -> U8:
     found = []
     for messages in read_whole(client, f"{namespace}.dead-letters"):
         for message in messages:
-            said = dict(message.headers() or ())
-            topic = (said.get("topic") or b"").decode("utf-8", "replace")
-            if kind(topic) in ("detections", "images") and (of := origin(message.value() or b"")):
+            buried = letter(message, namespace)
+            if buried.span != "decode" and (of := origin(buried.value)):
                 found.append(of.hash)
     return np.array(found, np.uint64)
 
@@ -252,20 +250,18 @@ def _tally(
     topic: str,
     partition: int,
     offsets: set[int],
-    repeated: dict[str, Tallies],
+    repeated: Tallies,
 ) -> None:
-    tallies = repeated.setdefault("", Tallies())
     for rows, _ in chosen(client, topic, partition, offsets):
         outcome = np.full(len(rows), _DUPLICATE, np.uint8)
-        tallies.add(rows, outcome, wire.alert_hashes(rows))
+        repeated.add(rows, outcome, wire.alert_hashes(rows))
 
 
-def _repeats(deep: Deep, books: Books, repeated: dict[str, Tallies]) -> None:
+def _repeats(deep: Deep, books: Books, repeated: Tallies) -> None:
     """The alerts without a label of their own are those that the ledger calls repeats."""
     found, said = Sums(), Sums()
-    tallies = repeated.get("", Tallies())
-    for (topic, partition, outcome), count in tallies.count.items():
-        found[topic, partition].add(count, tallies.sum[topic, partition, outcome])
+    for (topic, partition, outcome), count in repeated.count.items():
+        found[topic, partition].add(count, repeated.sum[topic, partition, outcome])
     for (reader, name), sums in books.tallies.items():
         if books.readers[reader] == "curves" and name in ("duplicate", "corrected"):
             for cell, part in sums.by_cell.items():

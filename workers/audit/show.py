@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from workers.audit.books import OUTCOMES
 from workers.audit.faults import where
 from workers.audit.report import Line, Report
+from workers.show import shown
 
 #: Faults that are printed one by one; --json has all.
 _MOST = 200
@@ -76,8 +77,3 @@ def _table(lines: Sequence[Line]) -> str:
 def _numbers(line: Line) -> tuple[int, ...]:
     said = line.outcomes.values()
     return (line.received, *said, line.under_way, line.missing, line.doubled)
-
-
-def shown(words: str) -> str:
-    """Without what a terminal would obey: names of topics and objects are others' words."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in words)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from broker import wire
 from broker.identities import Identifier
 from broker.records import OUTCOMES
-from workers.audit.books import READS, Books, kind
+from workers.audit.books import Books, kind
 from workers.audit.faults import Cell, Sum, Sums
 from workers.audit.labels import batches
 from workers.ledger import Tallies
+from workers.topics import READS
 from workers.whole import read_whole
 
 #: Offsets that are read for their alerts; of more it is only said how many.

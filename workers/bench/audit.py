@@ -18,6 +18,7 @@ from workers.audit.audit import audit
 from workers.audit.report import Report
 from workers.bench.figures import Figure, figure, least
 from workers.bench.labels import named
+from workers.crew import SPANS
 from workers.errors import Failed
 from workers.intake import Range
 from workers.publish import Publisher
@@ -55,7 +56,7 @@ def measure(bench: Bench) -> list[Figure]:
 def _reports(bench: Bench, name: str, alerts: int, labels: int) -> list[Report]:
     space = topics.Namespace(f"audit-{name}", "none")
     partitions = bench.settings.partitions
-    topics.ensure(bench.client, space, partitions, 1, lambda: False)
+    topics.ensure(bench.client, space, partitions, 1)
     write(bench, space, alerts, labels)
     settings = replace(bench.settings, namespace=space.name).using(bench.kafka.bootstrap)
     found = [audit(settings, False) for _ in range(bench.rounds)]
@@ -95,17 +96,15 @@ def _rows(
 ) -> Iterator[bytes]:
     """The three transactions of some alerts."""
     hashes = wire.alert_hashes(rows)
-    reads = {"decode": "survey", "curves": "detections", "classify": "images"}
-    writes = {"decode": "detections", "curves": "images", "classify": "labels"}
-    for span in reads:
+    for span in SPANS:
         outcome = "labelled" if span == "classify" else "passed"
         tallies = ledger.Tallies()
         tallies.add(rows, np.full(len(rows), OUTCOMES.index(outcome), np.uint8), hashes)
         given = []
         for place, count in places.items():
-            topic = reads[span] if span == "decode" else space.topic(reads[span])
+            topic = space.topic(topics.READS[span]) if span in topics.READS else "survey"
             start = ends[topic, place]
             ends[topic, place] = start + count + 1  # a mark of the transaction
             given.append(Range(topic, place, start, start + count + 1, count))
-        out = Counter({(space.topic(writes[span]), p): n for p, n in places.items()})
+        out = Counter({(space.topic(topics.WRITES[span]), p): n for p, n in places.items()})
         yield ledger.row(span, "bench", space.group(span), 0, given, out, tallies)

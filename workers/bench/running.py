@@ -97,7 +97,7 @@ class Route:
         )
         card = cards.find(self.settings.classify.model)
         self.namespace = topics.Namespace(self.name, card.name)
-        topics.ensure(bench.client, self.namespace, settings.partitions, 1, lambda: False)
+        topics.ensure(bench.client, self.namespace, settings.partitions, 1)
         self.follower = Follower(bench.client, self.topic("ledger"))
         self.totals = self.follower.totals = Rows()
 
@@ -228,7 +228,7 @@ class Route:
     ) -> None:
         self.stop()
         self.follower.close()
-        known = topics.listed(self.bench.client, lambda: False)
+        known = topics.listed(self.bench.client)
         self.bench.forget(*(name for name in known if name.startswith(f"{self.name}.")))
 
 

@@ -17,6 +17,7 @@ from broker.origins import origin
 from broker.records import BANDS, KINDS, OUTCOMES, SURVEYS
 from broker.store import MemoryStore
 from workers.audit.faults import utc
+from workers.letters import letter
 from workers.settings import Settings
 from workers.trace.topics import Topics
 
@@ -90,25 +91,21 @@ def images(topics: Topics, key: bytes) -> Iterator[tuple[int, Found]]:
             yield int(wire.alert_hashes(images.images)[0]), {**_place(message), "made": made}
 
 
-def letters(topics: Topics, key: bytes) -> dict[int, list[Found]]:
-    """Letters of this object's detections and images, by the alert's hash."""
+def letters(settings: Settings, topics: Topics) -> dict[int, list[Found]]:
+    """Letters of detections and images, by the alert's hash."""
     found: dict[int, list[Found]] = {}
     for message in topics.letters():
-        said = {n: (v or b"").decode("utf-8", "replace") for n, v in message.headers() or ()}
-        hop = {"detections": "curves", "images": "classify"}.get(
-            said.get("topic", "").rpartition(".")[2]
-        )
-        if hop is None or (of := origin(message.value() or b"")) is None:
+        buried = letter(message, settings.namespace)
+        if buried.span == "decode" or (of := origin(buried.value)) is None:
             continue
-        died = said.get("died_ms", "")
-        letter = {
+        said = {
             **_place(message),
-            "hop": hop,
-            "reason": said.get("reason", ""),
-            "error": said.get("error", ""),
-            "died": utc(int(died)) if died.isdecimal() else None,
+            "hop": buried.span,
+            "reason": buried.reason,
+            "error": buried.error,
+            "died": utc(buried.died_ms),
         }
-        found.setdefault(of.hash, []).append(letter)
+        found.setdefault(of.hash, []).append(said)
     return found
 
 

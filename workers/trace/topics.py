@@ -33,7 +33,7 @@ class Topics:
     def __post_init__(self) -> None:
         self.client = self.settings.kafka.client()
         kafka = admin(self.client)
-        known = patiently("Kafka", lambda: kafka.list_topics(timeout=5), _never).topics
+        known = patiently("Kafka", lambda: kafka.list_topics(timeout=5)).topics
         topic = self.name("detections")
         if topic not in known:
             msg = (
@@ -88,7 +88,3 @@ class Topics:
         for messages in read_whole(self.client, self.name(kind), starts=starts):
             self.progress.at(self.progress.done + len(messages))
             yield messages
-
-
-def _never() -> bool:
-    return False

@@ -63,7 +63,7 @@ def _keys(name: str) -> list[bytes]:
 def _alerts(settings: Settings, topics: Topics, key: bytes) -> list[Found]:
     """All alerts of an object; those whose detections have expired by their labels alone."""
     labels = [told(message) for message in topics.of("labels", key)]
-    dead = letters(topics, key)
+    dead = letters(settings, topics)
     made = dict(images(topics, key))
     alerts = detected(settings, topics, key)
     for number, alert in enumerate(alerts):
