@@ -89,3 +89,15 @@ def end(reader: Consumer, partition: TopicPartition) -> int:
 def label(value: bytes) -> dict[str, Any]:
     (record,) = fastavro.reader(io.BytesIO(value))
     return record
+
+
+def delete_group(admin: AdminClient, group: str, seconds: float = 30) -> None:
+    """Have Kafka forget a group; waits for the sessions of its last members to end."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return admin.delete_consumer_groups([group])[group].result(10)
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)

@@ -22,11 +22,11 @@ from confluent_kafka.admin import (
     ConfigResource,
     NewTopic,
 )
-from streams import publish, read_topic
+from streams import delete_group, publish, read_topic
 
 from broker import wire
 from broker.records import ALERT, POINT, Detections
-from workers import ledger, topics
+from workers import ledger, offsets, topics
 from workers.counting import SpanMetrics
 from workers.errors import Failed
 from workers.follow import Totals
@@ -94,7 +94,7 @@ class Running:
         ours = member(client, names.group("curves"), slot)
         stop = self.event.is_set
         if survey:
-            first = partial(topics.offset_at, self.admin, "earliest", stop=stop)
+            first = partial(offsets.offset_at, self.admin, "earliest", stop=stop)
             self.intake = Intake(ours, consumer(client), stop, stage.ready, 100, first)
             self.read(survey)
         else:
@@ -437,6 +437,31 @@ def test_a_start_does_not_wait_for_what_its_predecessor_left_open(
     heir = transactional(client, f"{names.name}.curves.0")
     heir.init_transactions(10)
     assert reader.committed([TopicPartition(at.topic, 0)], 10)[0].offset == 0
+
+
+def test_deleted_offsets_are_found_in_the_ledger(
+    kafka: LocalKafka, names: topics.Namespace, run: Callable[..., Running]
+) -> None:
+    """Kafka forgets the offsets of a group that nobody was in for a week."""
+    client = {"bootstrap.servers": kafka.bootstrap}
+    values = [b"%04d" % i for i in range(300)]
+    publish(kafka.bootstrap, names.topic("detections"), values, 2)
+    stage = Copy(names.topic("images"))
+    running = run(stage)
+    until(lambda: len(stage.seen) == 300)
+    running.stop()
+    delete_group(AdminClient(client), names.group("curves"))
+    publish(kafka.bootstrap, names.topic("detections"), [b"9%03d" % i for i in range(10)], 2)
+    topics.ensure(client, names, 2, 1)
+    again = Copy(names.topic("images"))
+    run(again)
+    until(lambda: len(again.seen) == 10)
+    until(lambda: len(copied(kafka, names)) == 310)
+    assert offsets.by_ledger(
+        client,
+        offsets.Group(names.group("curves"), names.topic("ledger")),
+        [(names.topic("detections"), 0), (names.topic("images"), 0)],
+    ).keys() == {(names.topic("detections"), 0)}
 
 
 def test_a_twin_is_made_when_the_survey_has_the_topic(

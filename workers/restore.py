@@ -28,9 +28,9 @@ from broker.curves import Curves
 from workers.counting import RestoreMetrics
 from workers.kafka import Stopped, admin, consumer, is_fatal, patiently
 from workers.log import logger
+from workers.offsets import offset_at
 from workers.standing import NOWHERE, Standing, boot_id, fault
 from workers.state import DiskStore
-from workers.topics import offset_at
 
 _SAY_EVERY_S = 2.0
 _TIMEOUT_S = 10

@@ -27,9 +27,10 @@ from workers.errors import Failed
 from workers.intake import Range
 from workers.kafka import admin, sole, transact
 from workers.letters import Letter, Wanted, read_letters
+from workers.offsets import offset_at
 from workers.outputs import Again, Outputs
 from workers.route import keyed
-from workers.topics import counts, offset_at
+from workers.topics import counts
 from workers.whole import read_whole
 
 if TYPE_CHECKING:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
+from workers import offsets
 from workers.errors import Failed
-from workers.kafka import MAX_MESSAGE_BYTES, admin, consumer, never, patiently
+from workers.kafka import MAX_MESSAGE_BYTES, admin, never, patiently
 from workers.settings import Settings
 
 _DAY_MS = 86_400_000
@@ -105,12 +106,9 @@ def ensure(
     ]
     _create(kafka, new, stop)
     for span, topic in READS.items():
-        _first_offsets(
-            client,
-            namespace.group(span),
-            [TopicPartition(names[topic], p, 0) for p in range(partitions)],
-            stop,
-        )
+        group = offsets.Group(namespace.group(span), names["ledger"])
+        places = [(names[topic], p) for p in range(partitions)]
+        offsets.first_offsets(client, group, places, stop)
     return partitions
 
 
@@ -170,32 +168,6 @@ def twin(
     return name
 
 
-def offset_at(
-    kafka: AdminClient,
-    which: str,
-    topic: str,
-    partition: int,
-    stop: Callable[[], bool] = never,
-) -> int:
-    """The `earliest` or `latest` offset of a partition, as its leader knows it.
-
-    The latest is that behind all records, also those of a transaction that is open: a reader of
-    committed records that comes to it has missed nothing.
-    """
-    at = TopicPartition(topic, partition)
-    spec = OffsetSpec.earliest() if which == "earliest" else OffsetSpec.latest()
-
-    def ask() -> int:
-        asked = kafka.list_offsets(
-            {at: spec},
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            request_timeout=_TIMEOUT_S,
-        )
-        return int(asked[at].result(_TIMEOUT_S + 1).offset)
-
-    return patiently(f"the {which} offset of {topic}[{partition}]", ask, stop)
-
-
 def counts(settings: Settings, *kinds: str) -> dict[str, int]:
     """How many partitions the topics of these kinds have in a namespace that must be there.
 
@@ -249,39 +221,3 @@ def _present(kafka: AdminClient, name: str) -> None:
     error = kafka.list_topics(name, timeout=5).topics[name].error
     if error is not None:
         raise KafkaException(error)
-
-
-def _first_offsets(
-    client: Mapping[str, Any],
-    group: str,
-    wanted: Sequence[TopicPartition],
-    stop: Callable[[], bool],
-) -> None:
-    """Commit first offsets where a group has none: a reset by accident would skip or repeat.
-
-    By a consumer that is no member, not by the admin client: that one was seen to crash the
-    process when the group's coordinator was still loading. It does not wait for what a transaction
-    left open: a worker that was killed ends its own at its next start, and only after this.
-    """
-    reader = consumer(client, **{"group.id": group, "isolation.level": "read_uncommitted"})
-
-    def missing() -> list[TopicPartition]:
-        asked = [TopicPartition(t.topic, t.partition) for t in wanted]
-        known = {(t.topic, t.partition): t for t in reader.committed(asked, _TIMEOUT_S)}
-        for t in known.values():
-            if t.error is not None:
-                raise KafkaException(t.error)
-        return [t for t in wanted if known[t.topic, t.partition].offset < 0]
-
-    def commit() -> None:
-        if first := missing():
-            reader.commit(offsets=first, asynchronous=False)
-
-    try:
-        patiently(f"first offsets of {group}", commit, stop)
-    except KafkaException as exc:
-        # a member is already there, so another worker of this namespace has committed them
-        if exc.args[0].code() not in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP):
-            raise
-    finally:
-        reader.close()

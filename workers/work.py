@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers import metrics, slots, topics
+from workers import metrics, offsets, slots, topics
 from workers.counting import AlertMetrics, RestoreMetrics, SpanMetrics, say_build
 from workers.crew import SPANS
 from workers.errors import Misused
@@ -141,7 +141,8 @@ def run(settings: Settings, span: str, slot: slots.Slot, stop: Stop, ending: Exi
         stage = _decode(settings, namespace, partitions, alerts)
         fetcher = consumer(settings.source_client(), **PACKETS)
         survey = admin(settings.source_client())
-        first = partial(topics.offset_at, survey, settings.source.start, stop=stop)
+        group = offsets.Group(namespace.group(span), namespace.topic("ledger"))
+        first = partial(offsets.first_of_survey, client, group, survey, settings.source.start, stop)
         between = Sources(settings, namespace, admin(client), survey, stop).look
         read: dict[str, str] = {}
     else:

@@ -11,9 +11,10 @@ from workers.audit.labels import LabelSums, add_labels, classifier_of, compare
 from workers.audit.report import Line, Report
 from workers.audit.waiting import MOST, Waiting, waiting
 from workers.kafka import admin
+from workers.offsets import offset_at
 from workers.progress import Progress
 from workers.settings import Settings
-from workers.topics import READS, counts, offset_at
+from workers.topics import READS, counts
 from workers.whole import read_whole
 
 #: The ledger keeps its rows 400 days; a beginning that is gone earlier was taken away.

@@ -25,8 +25,8 @@ from workers.audit.waiting import Waiting
 from workers.kafka import admin
 from workers.ledger import Tallies
 from workers.letters import letter
+from workers.offsets import offset_at
 from workers.progress import Progress
-from workers.topics import offset_at
 from workers.whole import read_whole
 
 _WITHDRAWN, _DUPLICATE = OUTCOMES.index("withdrawn"), OUTCOMES.index("duplicate")

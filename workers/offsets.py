@@ -1,0 +1,158 @@
+"""Where a partition begins and ends, and where a group stands in it: by Kafka, else by the ledger.
+
+Kafka forgets a group's offsets seven days after its last member left (offsets.retention.minutes),
+or by an operator's hand. The ledger's rows were committed in the same transactions, so what they
+say that a group took is where it stood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from workers import ledger
+from workers.kafka import admin, consumer, never, patiently
+from workers.log import logger
+from workers.whole import read_whole
+
+_TIMEOUT_S = 5
+#: The ledger is read from its end, this many offsets first and then twice as many each time: a
+#: group at work is found among the last.
+_FIRST_READ = 10_000
+#: Not further back than this before its last row: of a group that is new, no row tells.
+_LOOK_BACK_MS = 10 * 86_400_000
+
+Place = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A consumer group, and the ledger that its transactions write to."""
+
+    name: str
+    ledger: str
+
+
+def offset_at(
+    kafka: AdminClient,
+    which: str,
+    topic: str,
+    partition: int,
+    stop: Callable[[], bool] = never,
+) -> int:
+    """The `earliest` or `latest` offset of a partition, as its leader knows it.
+
+    The latest is that behind all records, also those of a transaction that is open: a reader of
+    committed records that comes to it has missed nothing.
+    """
+    at = TopicPartition(topic, partition)
+    spec = OffsetSpec.earliest() if which == "earliest" else OffsetSpec.latest()
+
+    def ask() -> int:
+        asked = kafka.list_offsets(
+            {at: spec},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=_TIMEOUT_S,
+        )
+        return int(asked[at].result(_TIMEOUT_S + 1).offset)
+
+    return patiently(f"the {which} offset of {topic}[{partition}]", ask, stop)
+
+
+def by_ledger(
+    client: Mapping[str, Any],
+    group: Group,
+    places: Collection[Place],
+    stop: Callable[[], bool] = never,
+) -> dict[Place, int]:
+    """The offset behind the last record that a group took, by topic and partition.
+
+    Places that no row of the group names are left out: it never took anything there.
+    """
+    kafka = admin(client)
+    begin, end = (offset_at(kafka, w, group.ledger, 0, stop) for w in ("earliest", "latest"))
+    found: dict[Place, int] = {}
+    name, size, newest = group.name.encode(), _FIRST_READ, 0
+    while end > begin and len(found) < len(places):
+        start = max(begin, end - size)
+        oldest = newest
+        for messages in read_whole(client, group.ledger, stop, {0: start}, {0: end}):
+            oldest = min(oldest or messages[0].timestamp()[1], messages[0].timestamp()[1])
+            newest = max(newest, messages[-1].timestamp()[1])
+            for message in messages:
+                if name in (value := message.value() or b""):  # others' rows need no decoding
+                    row = ledger.read(value)
+                    if row["group"] == group.name:
+                        for given in row["inputs"]:
+                            place = given["topic"], given["partition"]
+                            if place in places:
+                                found[place] = max(found.get(place, 0), given["end"])
+        if newest - oldest > _LOOK_BACK_MS:
+            break
+        end, size = start, 2 * size
+    return found
+
+
+def first_offsets(
+    client: Mapping[str, Any],
+    group: Group,
+    places: Collection[Place],
+    stop: Callable[[], bool] = never,
+) -> None:
+    """Commit where a group begins in topics of ours, if Kafka has no offset of it there.
+
+    That is behind what the ledger says it took, else the beginning: a reset by accident would skip
+    or repeat. By a consumer that is no member, not by the admin client: that one was seen to crash
+    the process when the group's coordinator was still loading. It does not wait for what a
+    transaction left open: a worker that was killed ends its own at its next start, and only after
+    this.
+    """
+    reader = consumer(client, **{"group.id": group.name, "isolation.level": "read_uncommitted"})
+
+    def missing() -> list[Place]:
+        asked = [TopicPartition(*place) for place in places]
+        known = reader.committed(asked, _TIMEOUT_S)
+        for t in known:
+            if t.error is not None:
+                raise KafkaException(t.error)
+        return [(t.topic, t.partition) for t in known if t.offset < 0]
+
+    def commit() -> None:
+        if new := missing():
+            stood = by_ledger(client, group, new, stop)
+            if stood:
+                logger().warning(
+                    "offsets are gone: goes on where the ledger ends", group=group.name
+                )
+            first = [TopicPartition(*place, stood.get(place, 0)) for place in new]
+            reader.commit(offsets=first, asynchronous=False)
+
+    try:
+        patiently(f"first offsets of {group.name}", commit, stop)
+    except KafkaException as exc:
+        # a member is already there, so another worker of this namespace has committed them
+        if exc.args[0].code() not in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP):
+            raise
+    finally:
+        reader.close()
+
+
+def first_of_survey(
+    client: Mapping[str, Any],
+    group: Group,
+    survey: AdminClient,
+    start: str,
+    stop: Callable[[], bool],
+    topic: str,
+    partition: int,
+) -> int:
+    """Where a group begins in a survey's partition that Kafka knows no offset of for it: behind
+    what the ledger says it took, else at the `earliest` or `latest` offset that there is.
+    """
+    place = topic, partition
+    stood = by_ledger(client, group, [place], stop)
+    return stood[place] if stood else offset_at(survey, start, *place, stop)
