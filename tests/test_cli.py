@@ -157,7 +157,8 @@ def test_labels_without_a_topic_and_without_kafka(kafka: LocalKafka, namespace: 
         "--kafka.security",
         "sasl.mechanisme=PLAIN",
     )
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
+    assert "kafka.security: " in wrong.stderr
     assert "sasl.mechanisme" in wrong.stderr
     assert "Traceback" not in wrong.stderr
 

@@ -13,6 +13,7 @@ import pytest
 from workers import cli, commands
 from workers.errors import Misused
 from workers.settings import (
+    Kafka,
     Settings,
     Source,
     flag,
@@ -30,7 +31,7 @@ OTHER = {
     "commit_ms": "21",
     "state_dir": "/elsewhere",
     "kafka.bootstrap_servers": "broker:1,broker:2",
-    "kafka.security": "security.protocol=SASL_SSL,sasl.password=a,b=c",
+    "kafka.security": "security.protocol=SASL_SSL,sasl.password=file:/a,b=c",
     "kafka.replication": "3",
     "source.bootstrap_servers": "survey:9092",
     "source.security": "ssl.ca.location=/ca",
@@ -50,7 +51,7 @@ OTHER = {
     "local_kafka.mode": "test",
 }
 WORDS = {
-    "kafka.security": ("security.protocol=SASL_SSL", "sasl.password=a", "b=c"),
+    "kafka.security": ("security.protocol=SASL_SSL", "sasl.password=file:/a,b=c"),
     "source.security": ("ssl.ca.location=/ca",),
     "source.topics": ("night", "morning"),
 }
@@ -69,7 +70,7 @@ def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Settings]:
         return []
 
     monkeypatch.setattr("workers.labels.read_labels", note)
-    monkeypatch.setattr(commands, "_cluster", lambda settings: settings)
+    monkeypatch.setattr(commands, "_entered", lambda settings: settings)
     return seen
 
 
@@ -252,8 +253,33 @@ def test_variables_that_kubernetes_sets_are_no_mistakes() -> None:
 
 def test_security_must_be_name_and_value() -> None:
     settings = dataclasses.replace(Settings(), source=Source("survey:1", ("SASL_SSL",)))
-    with pytest.raises(Misused, match=r"source\.security = 'SASL_SSL': expected name=value"):
+    with pytest.raises(Misused, match=r"source\.security: expected name=value.*word 1"):
         settings.source_client()
+
+
+def test_secrets_are_not_shown_with_the_settings(tmp_path: Path) -> None:
+    words = ("sasl.username=me", "sasl.password=hunter2")
+    given = Settings(kafka=Kafka("a:1", words), source=Source("b:1", words))
+    assert given.kafka.client()["sasl.password"] == "hunter2"
+    assert "a:1" in repr(given)
+    assert "hunter2" not in f"{given!r} {given}"
+    file = tmp_path / "nightjar.toml"
+    file.write_text('[kafka]\nsecurity = "sasl.password=hunter2"')
+    with pytest.raises(Misused, match=r"kafka\.security in .*expected a list") as told:
+        read_file(file)
+    assert "hunter2" not in str(told.value)
+
+
+def test_words_of_security_part_at_properties_names_alone() -> None:
+    words = ["sasl.password=a,b=c,d", "debug=security,broker", "ssl.ca.location=/x"]
+    given = read_environment({"NIGHTJAR_SOURCE_SECURITY": ",".join(words)})
+    assert given == {"source.security": words}
+
+
+def test_a_namespace_is_no_way_out_of_the_state_directory(given: list[Settings]) -> None:
+    for name in ("..", ".", "../x", "-x", "a/b", ""):
+        assert cli.run(["labels", f"--namespace={name}"]) == 2
+    assert not given
 
 
 def test_the_source_is_the_surveys_cluster_or_ours() -> None:

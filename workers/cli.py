@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workers.errors import Failed, Misused
+from workers.terminal import shown_lines
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -40,6 +41,7 @@ COMMANDS = {
     "dead": "Dead letters: ls them, show one, export their bytes, retry them.",
     "skip": "Move a stopped span past offsets that it cannot take; it stands in the ledger.",
     "labels": "Print the labels topic: all that is there, or what comes from now on.",
+    "namespaces": "Namespaces: ls what each holds and who works there, drop one whole.",
     "simulate": "Make packets as a survey sends them, with the truth beside them.",
     "trace": "Tell what became of one alert, or of all alerts of one object.",
     "train": "Train a network on labelled light curves; writes weights and card.",
@@ -54,7 +56,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code, and says an expected error as one line on stderr."""
     if arguments in ([], ["--help"], ["-h"]):
-        print(HELP.format(commands="\n".join(f"  {n:10}{t}" for n, t in COMMANDS.items())))
+        print(HELP.format(commands="\n".join(f"  {n:11}{t}" for n, t in COMMANDS.items())))
         return DONE
     from cyclopts import CycloptsError
 
@@ -105,7 +107,7 @@ def _expected(error: Exception) -> str | None:
 
 
 def _say(what: object, code: int) -> int:
-    print(f"nightjar: {what}", file=sys.stderr)
+    print(shown_lines(f"nightjar: {what}"), file=sys.stderr)
     return code
 
 
@@ -141,11 +143,15 @@ class _Given:
     def __call__(self, app: App, commands: tuple[str, ...], arguments: Any) -> None:
         from cyclopts import Token
 
+        from workers import security
         from workers import settings as sources
 
         by_flag = {argument.name: argument for argument in arguments}
         if sources.flag("kafka.bootstrap_servers") not in by_flag:
             return  # a command without settings
+        for path in ("kafka.security", "source.security"):
+            flag = sources.flag(path)
+            security.refuse_in_arguments((t.value for t in by_flag[flag].tokens), flag)
         environment = sources.read_environment()
         file = sources.read_file(self.file) if self.file else {}
         for path, words in (file | environment).items():

@@ -108,7 +108,7 @@ def replay(
     if out is not None:
         summary = replays.to_parquet(given, sources, warm_up, out)
     else:
-        summary = replays.to_namespace(given, sources, warm_up)
+        summary = replays.to_namespace(_entered(given), sources, warm_up)
     print(summary.text())
 
 
@@ -193,7 +193,7 @@ def simulate(
         return
     from workers.publish import publish
 
-    there = _cluster(_given(settings))
+    there = _entered(_given(settings))
     count, truth = publish(there, out, simulation)
     print(f"{count:,} packets in topic {out}, their truth in {truth}")
 
@@ -227,7 +227,7 @@ def labels(
 
     wanted = Wanted(class_, min_probability, survey)
     say = json_line if json else label_line
-    for label in read_labels(_cluster(_given(settings)), wanted, follow):
+    for label in read_labels(_entered(_given(settings)), wanted, follow):
         print(say(label), flush=follow)
 
 
@@ -248,7 +248,7 @@ def audit(
     from workers.audit.show import text
     from workers.show import json_line
 
-    report = prove(_cluster(_given(settings)), deep)
+    report = prove(_entered(_given(settings)), deep)
     print(json_line(report.row()) if json else text(report))
     return None if report.good else 1
 
@@ -273,7 +273,7 @@ def trace(
     from workers.trace.show import said
     from workers.trace.trace import trace as follow
 
-    for alert in follow(_cluster(_given(settings)), name):
+    for alert in follow(_entered(_given(settings)), name):
         print(json_line(alert) if json else said(alert))
 
 
@@ -309,7 +309,7 @@ def dead(
     from workers.dead import dead as run
     from workers.letters import Wanted, moment
 
-    given = _cluster(_given(settings))
+    given = _entered(_given(settings))
     wanted = Wanted(
         reason or None,
         moment(since, now_ms()) if since else None,
@@ -345,8 +345,51 @@ def skip(
     """
     from workers.skip import skip as move
 
-    given = _cluster(_given(settings))
+    given = _entered(_given(settings))
     print(move(given, topic, partition, start, end, yes))
+
+
+def namespaces(
+    what: Literal["ls", "drop"],
+    *names: str,
+    yes: bool = False,
+    json: bool = False,
+    settings: Settings | None = None,
+) -> None:
+    """Namespaces: ls what each holds and who works there, drop one whole.
+
+    Parameters
+    ----------
+    what
+        ls: a line for each. drop NAME: delete its topics, groups and state on this machine, for
+        ever; not while workers live in it, and never a survey's topics.
+    names
+        For drop: its name.
+    yes
+        It is meant; otherwise its name is to be typed again.
+    json
+        For ls: JSON lines.
+    """
+    from workers.drop import drop
+    from workers.namespaces import find, text
+    from workers.show import json_line
+
+    if len(names) != (what == "drop"):
+        msg = f"namespaces {what}: expected {'one name' if what == 'drop' else 'no names'}"
+        raise Misused(msg)
+    given = _entered(_given(settings))
+    if what == "ls":
+        found = find(given)
+        print("\n".join(json_line(one.row()) for one in found) if json else text(found))
+        return
+
+    def confirmed(words: str) -> bool:
+        if yes:
+            return True
+        print(f"{words}\nType its name to drop it for ever: ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip() == names[0]
+
+    print(drop(given, names[0], confirmed))
 
 
 def train(
@@ -463,3 +506,12 @@ def _cluster(settings: Settings) -> Settings:
     if settings.kafka.bootstrap_servers:
         return settings
     return settings.using(f"{HOST}:{settings.local_kafka.port}")
+
+
+def _entered(settings: Settings) -> Settings:
+    """The same, once the cluster has let us in."""
+    from workers.admission import enter
+
+    settings = _cluster(settings)
+    enter(settings.kafka.client(), "kafka.security")
+    return settings

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from workers.errors import Failed, Misused
 from workers.letters import Letter, Wanted, read_letters
-from workers.show import json_line, shown
+from workers.show import json_line
+from workers.terminal import shown
 
 if TYPE_CHECKING:
     from workers.settings import Settings

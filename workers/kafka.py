@@ -224,6 +224,8 @@ _WAIT_FOR = {
 }
 
 
+#: How librdkafka tells that a cluster does not let us in; it tries on all the same.
+REFUSED = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 _SAY_EVERY_S = 10.0
 _said_at = -_SAY_EVERY_S
 
@@ -236,8 +238,11 @@ def say(error: KafkaError) -> None:
     global _said_at
     if is_fatal(error):
         logger().error("kafka", error=error.str())
-    elif error.code() != KafkaError._ALL_BROKERS_DOWN:
+    elif error.code() not in (KafkaError._ALL_BROKERS_DOWN, *REFUSED):
         logger().debug("kafka", error=error.str())
     elif time.monotonic() - _said_at >= _SAY_EVERY_S:
         _said_at = time.monotonic()
-        logger().warning("no Kafka answers at the address given; trying on", error=error.str())
+        if error.code() in REFUSED:
+            logger().error("Kafka refuses us; trying on", error=error.str())
+        else:
+            logger().warning("no Kafka answers at the address given; trying on", error=error.str())

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from workers import java
 from workers.errors import Failed
+from workers.guard import Guard, write_private
 from workers.ports import HOST, answers, free_port
 
 CHECKPOINT = "bootstrap.checkpoint"
@@ -82,15 +83,34 @@ def make_checkpoint(home: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         data, properties = Path(name) / "data", Path(name) / "server.properties"
         write_properties(properties, data, port=9092)
-        command = java.java_command(home, ("-XX:TieredStopAtLevel=1",))
-        command += ["kafka.tools.StorageTool", "format", "-t", kafka_id(), "-c", str(properties)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=java.java_environment()
-        )
-        if done.returncode != 0:
-            msg = f"Kafka's StorageTool failed: {(done.stderr or done.stdout).strip()[-400:]}"
-            raise Failed(msg)
+        _format(home, properties)
         shutil.copy(data / CHECKPOINT, home / CHECKPOINT)
+
+
+def _format(home: Path, properties: Path, guard: Guard | None = None) -> None:
+    """Have Kafka's own tool mark a folder, with the users of `guard`: Kafka must know them before
+    it starts, as it is one of them. Their passwords go through a file of arguments."""
+    java_, *flags = java.java_command(home, ("-XX:TieredStopAtLevel=1",))
+    words = [*flags, "kafka.tools.StorageTool", "format", "-t", kafka_id(), "-c", str(properties)]
+    words += guard.enrolled() if guard else []
+    with tempfile.TemporaryDirectory() as name:
+        arguments = Path(name) / "arguments"
+        write_private(arguments, "".join(f"{_quoted(word)}\n" for word in words))
+        done = subprocess.run(
+            [java_, f"@{arguments}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=java.java_environment(),
+        )
+    if done.returncode != 0:
+        msg = f"Kafka's StorageTool failed: {(done.stderr or done.stdout).strip()[-400:]}"
+        raise Failed(msg)
+
+
+def _quoted(word: str) -> str:
+    """As Java's launcher reads it in a file of arguments."""
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def make_aot_cache(home: Path) -> None:
@@ -120,37 +140,50 @@ def make_aot_cache(home: Path) -> None:
 
 
 def format_folder(
-    data_dir: Path, home: Path, port: int, settings: Mapping[str, str] | None = None
+    data_dir: Path,
+    home: Path,
+    port: int,
+    settings: Mapping[str, str] | None = None,
+    guard: Guard | None = None,
 ) -> Path:
     """Write what StorageTool would (a JVM of its own, 0.7-1.3 s), and server.properties.
 
-    `bootstrap.checkpoint` holds the feature levels: without it KIP-848 groups fail.
+    `bootstrap.checkpoint` holds the feature levels: without it KIP-848 groups fail. With a guard it
+    holds the users as well, so there the tool itself must write it.
     """
     meta = data_dir / "meta.properties"
-    if not meta.exists():
+    properties = data_dir / "server.properties"
+    write_properties(properties, data_dir, port, settings, guard)
+    if not meta.exists() and guard is not None:
+        _format(home, properties, guard)
+    elif not meta.exists():
         shutil.copy(home / CHECKPOINT, data_dir / CHECKPOINT)
         meta.write_text(
             f"version=1\ncluster.id={kafka_id()}\nnode.id=1\ndirectory.id={kafka_id()}\n"
         )
-    properties = data_dir / "server.properties"
-    write_properties(properties, data_dir, port, settings)
     return properties
 
 
 def write_properties(
-    path: Path, data_dir: Path, port: int, settings: Mapping[str, str] | None = None
+    path: Path,
+    data_dir: Path,
+    port: int,
+    settings: Mapping[str, str] | None = None,
+    guard: Guard | None = None,
 ) -> None:
     """Write server.properties. The controller's port may change from start to start, as the
     quorum is given here (`controller.quorum.voters`) and not kept in the metadata."""
     controller = free_port()
+    door = "SASL_SSL" if guard else "PLAINTEXT"
     lines = SETTINGS | {
         "log.dirs": str(data_dir),
-        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller}",
+        "listeners": f"{door}://{HOST}:{port},CONTROLLER://{HOST}:{controller}",
         "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
         "controller.quorum.voters": f"1@{HOST}:{controller}",
+        **(guard.broker(port) if guard else {}),
         **(settings or {}),
     }
-    path.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+    write_private(path, "".join(f"{key}={value}\n" for key, value in lines.items()))
 
 
 def kafka_id() -> str:

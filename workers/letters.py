@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Message
 
 from workers.errors import Misused
-from workers.show import shown
+from workers.terminal import shown
 from workers.topics import READS
 from workers.whole import read_whole
 

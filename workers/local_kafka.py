@@ -19,6 +19,7 @@ from typing import Self
 
 from workers import java, kafka_files
 from workers.errors import Failed
+from workers.guard import Guard
 from workers.ports import (
     HOST,
     answers,
@@ -60,6 +61,9 @@ class LocalKafka:
         `test` or `measure`, see `workers.java.FLAGS`.
     settings
         Broker settings over `SETTINGS`.
+    guard
+        TLS and passwords at its door, over the same folder at every start; None lets in whoever
+        is on this machine.
 
     The broker has a session of its own, so that Ctrl-C in the terminal does not reach it before
     the workers are done, and ends with the process that started it (not with one that was forked
@@ -72,11 +76,13 @@ class LocalKafka:
         port: int = 0,
         mode: java.Mode = "test",
         settings: Mapping[str, str] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self.data_dir = Path(data_dir).absolute()
         self.port = port
         self.mode: java.Mode = mode
         self.settings = dict(settings or {})
+        self.guard = guard
         self.log_path = self.data_dir / "kafka.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._watch: subprocess.Popen[bytes] | None = None
@@ -97,7 +103,9 @@ class LocalKafka:
         """
         home = kafka_files.prepare()
         self._claim()
-        properties = kafka_files.format_folder(self.data_dir, home, self.port, self.settings)
+        properties = kafka_files.format_folder(
+            self.data_dir, home, self.port, self.settings, self.guard
+        )
         command = java.java_command(home, java.FLAGS[self.mode])
         with self.log_path.open("ab") as log:
             self._log_start = log.tell()
@@ -214,6 +222,7 @@ class LocalKafka:
                 admin = AdminClient(
                     {"bootstrap.servers": self.bootstrap, "reconnect.backoff.ms": "20"}
                     | {"log_level": "0"}
+                    | (self.guard.client(next(iter(self.guard.users))) if self.guard else {})
                 )
             try:
                 if admin.list_topics(timeout=1.0).brokers:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import structlog
 
+from workers.terminal import shown, shown_lines
+
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -36,8 +38,12 @@ def configure(form: Literal["console", "json"] = "console", level: str = "info")
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if form == "json":
-        shared += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # without the values of local variables, a client's password among them
+        plain = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        shared += [structlog.processors.ExceptionRenderer(plain)]
+        shared += [structlog.processors.JSONRenderer()]
     else:
+        shared += [structlog.processors.format_exc_info, _visible]
         shared.append(
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
@@ -51,6 +57,14 @@ def configure(form: Literal["console", "json"] = "console", level: str = "info")
         logger_factory=structlog.PrintLoggerFactory(_Stderr()),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
+
+
+def _visible(log: Any, method: str, said: Any) -> Any:
+    """A packet's words may stand in an error."""
+    for name, value in said.items():
+        if isinstance(value, str):
+            said[name] = shown_lines(value) if name == "exception" else shown(value)
+    return said
 
 
 def logger() -> Any:

@@ -17,6 +17,7 @@ from cyclopts.validators import Number
 
 from workers.errors import Misused
 from workers.ports import HOST
+from workers.security import properties
 
 PREFIX = "NIGHTJAR_"
 #: Variables of ours that are no settings: the file's name, a worker's tie to its parent, tests.
@@ -34,8 +35,8 @@ Words = Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=False
 class Kafka:
     bootstrap_servers: str = ""
     """Our cluster, host:port,host:port; empty: the local Kafka."""
-    security: Words = ()
-    """librdkafka properties, each name=value, e.g. security.protocol=SASL_SSL; in TOML a table."""
+    security: Words = field(default=(), repr=False)
+    """librdkafka properties, name=value, secrets as name=file:PATH or env:NAME; in TOML a table."""
     replication: Positive = 1
     """Copies of each new topic; 3 on a cluster of three brokers or more."""
 
@@ -48,8 +49,8 @@ class Kafka:
 class Source:
     bootstrap_servers: str = ""
     """The survey's cluster, only read from; empty: ours."""
-    security: Words = ()
-    """librdkafka properties for the survey's cluster, each name=value; in TOML a table."""
+    security: Words = field(default=(), repr=False)
+    """The same for the survey's cluster."""
     topics: Words = ()
     """Topics with packets; `up` makes one called alerts if none is named."""
     survey: Literal["auto", "ztf", "lsst", "elasticc"] = "auto"
@@ -117,10 +118,11 @@ class Settings:
     local_kafka: Local = field(default_factory=Local)
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", self.namespace):
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", self.namespace):
             msg = (
                 f"namespace = {self.namespace!r}: expected letters, digits, dots, dashes and "
-                "underscores (it becomes part of topics' names), at most 100"
+                "underscores (it becomes part of names of topics and folders), at most 100, no "
+                "dot or dash at first"
             )
             raise Misused(msg)
 
@@ -240,7 +242,8 @@ def read_file(path: Path) -> dict[str, list[str]]:
                 given[name] = [_text(v) for v in (value if many else [value])]
             else:
                 expected = "a list of strings" if many else f"one value, e.g. {defaults[name]!r}"
-                msg = f"{name} = {value!r} in {path}: expected {expected}"
+                shown = "" if name.endswith(".security") else f" = {value!r}"
+                msg = f"{name}{shown} in {path}: expected {expected}"
                 raise Misused(msg)
 
     walk(tree, "")
@@ -248,8 +251,10 @@ def read_file(path: Path) -> dict[str, list[str]]:
 
 
 def _words(text: str) -> list[str]:
-    """Parted by commas; a password may hold one, but not right before another `name=`."""
-    return re.split(r",(?=[a-z.]+=)" if "=" in text else ",", text) if text else []
+    """Parted by commas; a password may hold one, but not right before a property's name and `=`."""
+    if "=" not in text:
+        return text.split(",") if text else []
+    return re.split(r",(?=(?:[a-z][a-z0-9]*(?:\.[a-z0-9]+)+|debug|log_level)=)", text)
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -262,14 +267,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _client(servers: str, security: tuple[str, ...], path: str) -> dict[str, Any]:
-    properties: dict[str, Any] = {"bootstrap.servers": servers}
-    for text in security:
-        name, found, value = text.partition("=")
-        if not found:
-            msg = f"{path} = {text!r}: expected name=value, e.g. security.protocol=SASL_SSL"
-            raise Misused(msg)
-        properties[name.strip()] = value.strip()
-    return properties
+    return {"bootstrap.servers": servers, **properties(security, path)}
 
 
 def _text(value: Any) -> str:

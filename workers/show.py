@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from workers.labels import best
+from workers.terminal import shown
 
 if TYPE_CHECKING:
     from models.train import Epoch
@@ -27,7 +28,7 @@ def label_line(label: Mapping[str, Any]) -> str:
     names = ", ".join(f"{c['name']} {c['probability']:.2f}" for c in likeliest)
     points = sum(p["n"] for p in label["presences"] if p["kind"] == "detection")
     magnitude = label["magnitude"]
-    return (
+    return shown(
         f"{label['mjd_tai']:.5f}  {label['survey']} {label['object']}  {label['alertId']}  "
         f"{label['ra']:.5f} {label['dec']:+.5f}  {label['band']} "
         f"{'--' if math.isnan(magnitude) else f'{magnitude:.2f}'}  {points} points  "
@@ -38,10 +39,10 @@ def label_line(label: Mapping[str, Any]) -> str:
 def alert_line(alert: Mapping[str, Any]) -> str:
     """`ztf ZTF18aaiscil 2458…  r  31 detection, 4 limit`, or what is wrong with the file."""
     if "error" in alert:
-        return f"{alert['file']}: {alert['reason']}: {alert['error']}"
+        return shown(f"{alert['file']}: {alert['reason']}: {alert['error']}")
     kinds = Counter(point["kind"] for point in alert["points"])
     points = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
-    return (
+    return shown(
         f"{alert['mjd_tai']:.5f}  {alert['survey']} {alert['object_id']}  {alert['alert_id']}  "
         f"{alert['ra']:.5f} {alert['dec']:+.5f}  {alert['band']}  {points}"
     )
@@ -65,12 +66,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value.isoformat() if isinstance(value, datetime) else value
-
-
-def shown(text: str) -> str:
-    """Without what a terminal would obey: others' words, of a packet or a topic, may stand in it.
-
-    >>> shown("\x1b[2J")
-    '\ufffd[2J'
-    """
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)

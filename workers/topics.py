@@ -30,6 +30,9 @@ _SETTINGS: dict[str, dict[str, str]] = {
 #: What each span reads and writes, by kind of topic; decode reads the survey's.
 READS = {"curves": "detections", "classify": "images"}
 WRITES = {"decode": "detections", "curves": "images", "classify": "labels"}
+KINDS = tuple(_SETTINGS)
+#: Kind of the topic that a namespace has while it is being dropped.
+MARK = "dropping"
 #: These share one partition count, so that an object keeps its number all the way.
 _BY_OBJECT = ("detections", "images", "curves", "labels")
 
@@ -76,10 +79,17 @@ def ensure(
     Raises
     ------
     WrongNamespace
-        Its keyed topics differ in their number of partitions, or from what was asked for.
+        Its keyed topics differ in their number of partitions, or from what was asked for; or it is
+        being dropped.
     """
     kafka = admin(client)
     there = _topics(kafka, stop)
+    if namespace.topic(MARK) in there:
+        msg = (
+            f"namespace {namespace.name!r} is half dropped: finish it with `nightjar namespaces "
+            f"drop {namespace.name}`, or take another --namespace"
+        )
+        raise WrongNamespace(msg)
     names = {kind: namespace.topic(kind) for kind in _SETTINGS}
     counts = {names[k]: there[names[k]] for k in _BY_OBJECT if names[k] in there}
     if counts and set(counts.values()) != {partitions}:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workers import topics
+from workers.admission import enter
 from workers.crew import SPANS, Crew
 from workers.follow import Follower
+from workers.kafka import Stopped
 from workers.local_kafka import LocalKafka
 from workers.log import logger
 from workers.publish import make_topic
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from workers.settings import Settings
 
 _STATUS_EVERY_S = 10.0
+#: How long a survey's cluster has to refuse us before the workers start.
+_SURVEY_S = 10.0
 
 
 @contextlib.contextmanager
@@ -60,6 +64,11 @@ def up(settings: Settings) -> None:
     with kafka(settings) as (bootstrap, tend):
         settings = settings.using(bootstrap)
         client = settings.kafka.client()
+        enter(client, "kafka.security")
+        if settings.source.bootstrap_servers:
+            until = time.monotonic() + _SURVEY_S
+            with contextlib.suppress(Stopped):  # one that is away is the decode span's to wait for
+                enter(settings.source_client(), "source.security", lambda: time.monotonic() > until)
         if not settings.source.topics:
             make_topic(client, "alerts", settings.partitions, settings.kafka.replication)
             settings = settings.reading("alerts")

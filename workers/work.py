@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workers import metrics, offsets, slots, topics
+from workers.admission import enter
 from workers.counting import AlertMetrics, RestoreMetrics, SpanMetrics, say_build
 from workers.crew import SPANS
 from workers.errors import Misused
@@ -129,6 +130,7 @@ def run(settings: Settings, span: str, slot: slots.Slot, stop: Stop, ending: Exi
     card = _card(settings)
     namespace = topics.Namespace(settings.namespace, card.name)
     logger().info("start", span=span, worker=slot.name, kafka=settings.kafka.bootstrap_servers)
+    enter(client, "kafka.security", stop)
     partitions = topics.ensure(
         client, namespace, settings.partitions, settings.kafka.replication, stop
     )
@@ -139,8 +141,10 @@ def run(settings: Settings, span: str, slot: slots.Slot, stop: Stop, ending: Exi
     ours = member(client, namespace.group(span), slot.name)
     if span == "decode":
         stage = _decode(settings, namespace, partitions, alerts)
-        fetcher = consumer(settings.source_client(), **PACKETS)
-        survey = admin(settings.source_client())
+        source = settings.source_client()
+        enter(source, "source.security", stop)
+        fetcher = consumer(source, **PACKETS)
+        survey = admin(source)
         group = offsets.Group(namespace.group(span), namespace.topic("ledger"))
         first = partial(offsets.first_of_survey, client, group, survey, settings.source.start, stop)
         between = Sources(settings, namespace, admin(client), survey, stop).look

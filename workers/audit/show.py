@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from workers.audit.books import OUTCOMES
 from workers.audit.faults import where
 from workers.audit.report import Line, Report
-from workers.show import shown
+from workers.terminal import shown
 
 #: Faults that are printed one by one; --json has all.
 _MOST = 200

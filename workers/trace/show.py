@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from workers.show import shown
+from workers.terminal import shown
 from workers.trace.hops import Found
 
 
