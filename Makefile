@@ -1,4 +1,4 @@
-# make install | demo | test | check | bench | chaos | rubbish | up | clean
+# make install | demo | test | check | bench | chaos | crashes | rubbish | up | clean
 #
 # Pins are remade, after an edit of pyproject.toml's dependencies, with
 #   uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes \
@@ -11,7 +11,7 @@ BIN := .venv/bin
 # The stamp is named by what was installed: the same pins need no second installation, nor network.
 STAMP := .venv/installed-$(shell cat constraints.txt pyproject.toml workers/kafka_jars.sha256 | cksum | tr ' ' '-')
 
-.PHONY: install demo test check bench chaos rubbish up clean
+.PHONY: install demo test check bench chaos crashes rubbish up clean
 
 install: $(STAMP)
 
@@ -57,9 +57,13 @@ rubbish: install
 	  set_kernel_cache(); import rubbish; sys.exit(rubbish.main())' \
 	  --packets $(PACKETS) --seed $(SEED)
 
-# A hundred faults under load, half an hour and more; SEED=2 is another plan.
+# A hundred faults under load, an hour; SEED=2 is another plan.
 chaos: install
 	@$(BIN)/python -m pytest -s tests/chaos --faults 100 --rate 2000 --plan-seed $(SEED)
+
+# Workers killed between every two steps of a commit, each twenty times; three quarters of an hour.
+crashes: install
+	@$(BIN)/python -m pytest -s tests/chaos --faults 380 --kind ' killed ' --plan-seed $(SEED)
 
 # What runs leave behind; the environment stays (rm -r .venv).
 clean:

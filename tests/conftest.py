@@ -24,7 +24,8 @@ set_kernel_cache()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--faults", type=int, default=0, help="faults of the crash campaign")
+    parser.addoption("--faults", type=int, default=4, help="faults of the crash campaign")
+    parser.addoption("--kind", default="", help="a word in the names of its faults")
     parser.addoption("--rate", type=int, default=300, help="packets a second meanwhile")
     parser.addoption("--plan-seed", type=int, default=1, help="seed of its plan")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -195,3 +196,28 @@ def test_kafka_killed_in_the_middle_of_a_night(
             for process in workers.processes.values():
                 process.kill()
                 process.wait()
+
+
+def test_state_of_another_kafka_is_not_taken(namespace: str, tmp_path: Path) -> None:
+    """Kafka's data are lost and the workers' state is not: it is of topics that are no more."""
+    night = Simulation("ztf", 20, 30, 12, cutouts=False)
+    values = [value for value, _, _ in night.packets()]
+    source = f"{namespace}-survey"
+    n = len(expected(night)[0])
+    kafka = LocalKafka(tmp_path / "kafka")
+    workers = Workers(kafka, namespace, source, tmp_path)
+    for _ in range(2):
+        with kafka:
+            workers.environment["NIGHTJAR_KAFKA_BOOTSTRAP_SERVERS"] = kafka.bootstrap
+            publish(kafka.bootstrap, source, values)
+            for span in SPANS:
+                workers.start(span)
+            try:
+                wait_for_labels(workers, kafka.bootstrap, namespace, n, 120)
+                check(kafka.bootstrap, namespace, night)
+                assert set(workers.stop().values()) == {0}
+            finally:
+                for process in workers.processes.values():
+                    process.kill()
+                    process.wait()
+        shutil.rmtree(kafka.data_dir)

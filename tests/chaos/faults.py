@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from chaos.house import House, stand_still, stopped
 from chaos.struck import STEPS
+from confluent_kafka.admin import AdminClient
+from streams import delete_group
 
 from workers.crew import SPANS
 from workers.kafka import SESSION_TIMEOUT_MS
@@ -38,9 +41,9 @@ def kill_kafka(house: House) -> float:
     return at
 
 
-def kafka_stands_still(house: House) -> float:
+def kafka_stands_still(least_s: float, most_s: float, house: House) -> float:
     assert house.kafka.process is not None
-    return stand_still(house.kafka.process.pid, house.chance.uniform(2, 8))
+    return stand_still(house.kafka.process.pid, house.chance.uniform(least_s, most_s))
 
 
 def zombie(span: str, house: House) -> float:
@@ -80,6 +83,16 @@ def state_deleted(house: House) -> float:
 
 def struck(span: str, step: str, blow: signal.Signals, house: House) -> float:
     """A worker is killed, or stands still beyond its session, between two steps of a commit."""
+    process = strike(span, step, blow, house)
+    at = time.monotonic()
+    if stopped(process.pid):
+        time.sleep(_BEYOND_THE_SESSION_S)
+        process.send_signal(signal.SIGCONT)
+    return at
+
+
+def strike(span: str, step: str, blow: signal.Signals, house: House) -> subprocess.Popen[bytes]:
+    """Put a worker in another's place that is struck at one of its commits; wait until it is."""
     chance = house.chance
     with house.lock:
         name = chance.choice(house.of(span))
@@ -89,20 +102,57 @@ def struck(span: str, step: str, blow: signal.Signals, house: House) -> float:
     deadline = time.monotonic() + _PATIENCE_S
     while process.poll() is None and not stopped(process.pid):
         if time.monotonic() > deadline:  # its share of the partitions may be none
-            house.kill(name)
+            process.kill()
             break
         time.sleep(0.05)
+    return process
+
+
+def second_crash(span: str, house: House) -> float:
+    """The new owner dies too, while the transaction of the first, a zombie, is still open."""
+    if len(house.of(span)) == 1:
+        house.start(span)
+    first = strike(span, "after the offsets", signal.SIGSTOP, house)
     at = time.monotonic()
-    if process.poll() is None and stopped(process.pid):
-        time.sleep(_BEYOND_THE_SESSION_S)
-        process.send_signal(signal.SIGCONT)
+    time.sleep(_BEYOND_THE_SESSION_S)
+    for name in house.of(span):
+        if house.workers.processes[name] is not first:
+            house.kill(name)
+    time.sleep(house.chance.uniform(0, 3))
+    if stopped(first.pid):
+        first.send_signal(signal.SIGCONT)
+    return at
+
+
+def clock_jumps(span: str, house: House) -> float:
+    """From now on one worker's wall clock jumps by hours, until it is struck by something else."""
+    with house.lock:
+        name = house.chance.choice(house.of(span))
+        house.leave(name)
+        house.workers.start(name, span, str(_STRUCK), "clock", "0", "0")
+    return time.monotonic()
+
+
+def offsets_forgotten(span: str, house: House) -> float:
+    """All workers of a span leave, and Kafka forgets their group; as many come back."""
+    at = time.monotonic()
+    names = house.of(span)
+    for name in names:
+        house.leave(name)
+    admin = AdminClient(house.client)
+    known = admin.list_consumer_groups(request_timeout=30).result(30).valid
+    (group,) = (g.group_id for g in known if g.group_id.startswith(f"{house.namespace}.{span}"))
+    delete_group(admin, group, 60)
+    for _ in names:
+        house.start(span)
     return at
 
 
 def _all() -> dict[str, Fault]:
     found: dict[str, Fault] = {
         "kill -9 Kafka": kill_kafka,
-        "Kafka stands still": kafka_stands_still,
+        "Kafka stands still": partial(kafka_stands_still, 2, 8),
+        "Kafka unreachable for a minute": partial(kafka_stands_still, 60, 60),
         "state deleted": state_deleted,
     }
     for span in SPANS:
@@ -110,6 +160,9 @@ def _all() -> dict[str, Fault]:
         found[f"zombie {span}"] = partial(zombie, span)
         found[f"one more {span}"] = partial(more, span)
         found[f"one fewer {span}"] = partial(fewer, span)
+        found[f"second crash {span}"] = partial(second_crash, span)
+        found[f"clock jumps {span}"] = partial(clock_jumps, span)
+        found[f"offsets forgotten {span}"] = partial(offsets_forgotten, span)
         for step in STEPS:
             if span == "curves" or step != "after the store":
                 found[f"{span} killed {step}"] = partial(struck, span, step, signal.SIGKILL)
@@ -120,4 +173,5 @@ def _all() -> dict[str, Fault]:
 
 FAULTS = _all()
 #: Those of the short campaign: none of them waits for a session to end.
-QUICK = [name for name in FAULTS if not any(w in name for w in ("zombie", "stopped", "still"))]
+_SLOW = ("zombie", "stopped", "still", "minute", "second", "forgotten")
+QUICK = [name for name in FAULTS if not any(word in name for word in _SLOW)]

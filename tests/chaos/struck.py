@@ -1,9 +1,15 @@
-"""A worker that is struck between two steps of a commit: `struck.py STEP NTH SIGNAL work SPAN`."""
+"""A worker that is struck: `struck.py STEP NTH SIGNAL work SPAN`.
+
+By a signal between two steps of a commit; by a wall clock that jumps, if STEP is `clock`. (The
+clock of Python alone: that of Kafka's client library goes on.)
+"""
 
 from __future__ import annotations
 
 import os
+import random
 import sys
+import time
 from typing import Any
 
 from confluent_kafka import Producer
@@ -32,7 +38,20 @@ class Blow:
                 os.kill(os.getpid(), self.signal)
 
 
+def jump() -> None:
+    """Let the wall clock stand an hour before or after its time, another each second."""
+    true, steady = time.time_ns, time.monotonic
+
+    def jumping() -> int:
+        return true() + random.Random(int(steady())).choice((-3600, 0, 3600)) * 10**9
+
+    time.time_ns = jumping
+    time.time = lambda: jumping() / 1e9
+
+
 def main() -> None:
+    if sys.argv[1] == "clock":
+        jump()
     from workers import cli, kafka, state
 
     blow = Blow(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
