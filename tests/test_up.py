@@ -113,6 +113,45 @@ def test_a_worker_waits_for_kafka_and_for_its_topic(tmp_path: Path) -> None:
             assert kafka.interrupt()[0] == 0
 
 
+def test_workers_replaced_one_after_the_other(tmp_path: Path) -> None:
+    """SIGUSR1 under a stream: other processes in the same slots, and every label once."""
+    port = str(free_port())
+    bootstrap = f"127.0.0.1:{port}"
+    night = Simulation("ztf", 25, 60, 8, cutouts=False, shares=Shares(0.02, 0.02, 0.02, 0.02, 0.0))
+    values = [value for value, _, _ in night.packets()]
+    ids = set(night.truth()["alert_id"].to_pylist())
+    slots = tmp_path / ".nightjar" / "nightjar"
+    with Standing("up", cwd=tmp_path, local_kafka_port=port) as up:
+        up.wait_for("publish packets here")
+        publish(bootstrap, "alerts", values[: len(values) // 2], 4)
+        for span in ("images", "detections", "alerts"):
+            up.wait_for(f"share partitions=['nightjar.{span}".replace("nightjar.alerts", "alerts"))
+        before = {lock: lock.read_text() for lock in slots.glob("*/*/lock")}
+        stranger = nightjar("work", "curves", "--instead-of", "1", cwd=tmp_path)
+        assert stranger.returncode == 1
+        assert "process 1 is no curves worker" in stranger.stderr
+        up.process.send_signal(signal.SIGUSR1)
+        for part in (values[len(values) // 2 :][i::10] for i in range(10)):
+            publish(bootstrap, "alerts", part, 4)
+            time.sleep(0.5)
+        up.wait_for("worker replaced pid=")
+        deadline = time.monotonic() + 120
+        while up.output.read_text().count("worker replaced") < 3 or len(labels(bootstrap)) < len(
+            ids
+        ):
+            assert time.monotonic() < deadline, up.output.read_text()
+            time.sleep(0.5)
+        found = labels(bootstrap)
+        assert up.interrupt()[0] == 0
+    assert len(found) == len(set(found))
+    assert set(found) == ids
+    after = {lock: lock.read_text() for lock in slots.glob("*/*/lock")}
+    assert before.keys() == after.keys()
+    assert len(before) == 3
+    assert not set(before.values()) & set(after.values())
+    assert "worker died" not in up.output.read_text()
+
+
 def test_a_wrong_span_is_said(tmp_path: Path) -> None:
     done = nightjar("work", "curve", cwd=tmp_path)
     assert done.returncode == 2

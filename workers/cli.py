@@ -38,6 +38,7 @@ COMMANDS = {
     "replay": "Walk an archive again, to a Parquet file or to a namespace of its own.",
     "inspect": "Show the alerts of packets in files: one line each.",
     "kafka": "Run the local Kafka alone, until Ctrl-C.",
+    "curves": "Light curves to a file, or from a file into a new namespace.",
     "dead": "Dead letters: ls them, show one, export their bytes, retry them.",
     "skip": "Move a stopped span past offsets that it cannot take; it stands in the ledger.",
     "labels": "Print the labels topic: all that is there, or what comes from now on.",

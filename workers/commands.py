@@ -64,19 +64,22 @@ def up(*, settings: Settings | None = None) -> None:
     run(_given(settings))
 
 
-def work(spans: str, *, settings: Settings | None = None) -> None:
+def work(spans: str, *, instead_of: int | None = None, settings: Settings | None = None) -> None:
     """Run one worker: decode, curves, classify, or curves,classify together.
 
     Parameters
     ----------
     spans
         What it does; two names with a comma between share the process.
+    instead_of
+        Process id of a worker of this machine with the same spans: when this one has loaded all
+        that it needs, that one is asked to end, and this one takes its place within a second.
     """
     tune_malloc()
     set_kernel_cache()
     from workers.work import work as run
 
-    run(_cluster(_given(settings)), spans.split(","))
+    run(_cluster(_given(settings)), spans.split(","), instead_of)
 
 
 def replay(
@@ -317,6 +320,43 @@ def dead(
         names if what in ("show", "retry") and names else None,
     )
     return run(given, what, names, wanted, json)
+
+
+def curves(
+    what: Literal["export", "import"],
+    file: Path,
+    *,
+    take_up: bool = False,
+    settings: Settings | None = None,
+) -> None:
+    """Light curves to a file, or from a file into a new namespace.
+
+    Parameters
+    ----------
+    what
+        export: those of the namespace, whose workers may go on. import: into a namespace that is
+        not in use, of any number of partitions; its workers restore them like a predecessor's.
+    file
+        A Parquet file; for an export also a folder, then the name is made.
+    take_up
+        For an import: begin to read the survey's topics where the file says, and not at
+        --source.start.
+    """
+    set_kernel_cache()
+    given = _cluster(_given(settings))
+    if what == "export":
+        from workers.carry.export import export
+
+        file, held = export(given, file)
+        print(f"{held.text()} of namespace {held.namespace} in {file}")
+    else:
+        from workers.carry.bring import bring
+
+        held = bring(given, file, take_up)
+        print(f"{held.text()} of namespace {held.namespace} in namespace {given.namespace}")
+    for topic, places in held.survey.items():
+        at = ", ".join(f"[{partition}] at {offset}" for partition, offset in places.items())
+        print(f"the survey's {topic} is to be taken up: {at}")
 
 
 def skip(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workers.log import logger
+from workers.process import inheritance
 
 #: In the order of the route.
 SPANS = ("decode", "curves", "classify")
@@ -31,6 +31,11 @@ class Worker:
     started: float
     pause: float = 0.0
     again_at: float | None = None
+    heir: subprocess.Popen[bytes] | None = None  # takes its place as soon as it is ready
+
+    @property
+    def processes(self) -> list[subprocess.Popen[bytes]]:
+        return [self.process] if self.heir is None else [self.process, self.heir]
 
 
 @dataclass(slots=True)
@@ -45,17 +50,48 @@ class Crew:
     environment: Mapping[str, str]
     logs: Path | None = None
     workers: list[Worker] = field(default_factory=list)
+    _renewed: list[Worker] = field(default_factory=list)  # those whose turn is yet to come
 
     def start(self) -> None:
         for span in self.spans:
             command = [sys.executable, "-m", "workers", "work", span]
             self.workers.append(Worker(span, command, self._spawn(span, command), time.monotonic()))
 
+    def renew(self) -> None:
+        """Have each worker replaced by a new process, one after the other, by `watch`.
+
+        The new one loads all that it needs, asks the old one to end, and takes its place: the span
+        stands still for less than a second. Where a new one fails before, the old one goes on.
+        """
+        self._renewed = list(self.workers)
+
+    @property
+    def renewing(self) -> bool:
+        return bool(self._renewed) or any(worker.heir for worker in self.workers)
+
     def watch(self) -> None:
-        """Start again whatever has died; call it now and then."""
+        """Start again whatever has died, and go on with what `renew` asked for; call it now and
+        then."""
         now = time.monotonic()
+        if self._renewed and not any(worker.heir for worker in self.workers):
+            worker = self._renewed.pop(0)
+            command = [*worker.command, "--instead-of", str(worker.process.pid)]
+            worker.heir = self._spawn(worker.name, command)
         for worker in self.workers:
             code = worker.process.poll()
+            if worker.heir is not None and code is not None:
+                worker.process, worker.heir = worker.heir, None
+                worker.started, worker.again_at = now, None
+                logger().info("worker replaced", worker=worker.name, pid=worker.process.pid)
+                code = worker.process.poll()
+            if worker.heir is not None and worker.heir.poll() is not None:
+                logger().error(
+                    "a worker's replacement ended, so those that stand go on",
+                    worker=worker.name,
+                    exit=worker.heir.returncode,
+                )
+                worker.heir = None
+                self._renewed.clear()
             if code is None:
                 continue
             if worker.again_at is None:
@@ -77,28 +113,32 @@ class Crew:
         deadline = time.monotonic() + timeout_s
         clean = True
         try:
-            for worker in self.workers:
+            for process in self._processes():
                 with contextlib.suppress(ProcessLookupError):
-                    worker.process.send_signal(signal.SIGTERM)
+                    process.send_signal(signal.SIGTERM)
             for worker in self.workers:
-                try:
-                    worker.process.wait(max(deadline - time.monotonic(), 0.1))
-                except subprocess.TimeoutExpired:
-                    logger().error("worker does not stop", worker=worker.name)
-                    clean = False
+                for process in worker.processes:
+                    try:
+                        process.wait(max(deadline - time.monotonic(), 0.1))
+                    except subprocess.TimeoutExpired:
+                        logger().error("worker does not stop", worker=worker.name)
+                        clean = False
         finally:
             self.kill()
         return clean
 
     def kill(self) -> None:
-        for worker in self.workers:
-            if worker.process.poll() is None:
-                worker.process.kill()
-        for worker in self.workers:
-            worker.process.wait()
+        for process in self._processes():
+            if process.poll() is None:
+                process.kill()
+        for process in self._processes():
+            process.wait()
+
+    def _processes(self) -> list[subprocess.Popen[bytes]]:
+        return [process for worker in self.workers for process in worker.processes]
 
     def _spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, **self.environment, "NIGHTJAR_CREW": "1"}
+        environment = {**inheritance(), **self.environment, "NIGHTJAR_CREW": "1"}
         # a worker watches this pipe: it ends when the parent is gone, however that went
         if self.logs is None:
             return subprocess.Popen(

@@ -11,6 +11,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from workers import ledger
+from workers.errors import Failed
 from workers.kafka import consumer
 
 
@@ -60,6 +61,14 @@ class Totals:
         return self.consumed["decode"] >= packets and self.settled
 
 
+def _read(value: bytes) -> dict[str, Any]:
+    try:
+        return ledger.read(value)
+    except ValueError as exc:
+        msg = f"the ledger cannot be followed: {exc}"
+        raise Failed(msg) from exc
+
+
 class Follower:
     """Reads a namespace's ledger from its beginning on.
 
@@ -84,7 +93,7 @@ class Follower:
                 1000, max(min(deadline - time.monotonic(), 0.2), 0)
             ):
                 if message.error() is None:
-                    self.totals.add(ledger.read(message.value()))
+                    self.totals.add(_read(message.value()))
             if time.monotonic() >= deadline:
                 return self.totals
 

@@ -140,6 +140,9 @@ def read(value: bytes) -> dict[str, Any]:
     if head == _HEAD:
         return schemaless_reader(body, _SCHEMA, None)  # type: ignore[no-any-return]
     if head not in _VERSIONS:
-        msg = "not a ledger row of a known version"
+        msg = (
+            f"a ledger row that starts with {head.hex()} is of no version that this Nightjar "
+            "knows: if a newer one wrote it, use that one"
+        )
         raise ValueError(msg)
     return schemaless_reader(body, _VERSIONS[head], _SCHEMA)  # type: ignore[no-any-return]

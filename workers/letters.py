@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Message
 
-from workers.errors import Misused
+from workers.errors import Failed, Misused
+from workers.outputs import LETTER_VERSION
 from workers.terminal import shown
 from workers.topics import READS
 from workers.whole import read_whole
@@ -112,10 +113,22 @@ def read_letters(settings: Settings) -> Iterator[Letter]:
 
 
 def letter(message: Message, namespace: str) -> Letter:
-    """A record of the dead-letter topic; whoever wrote it, and however long ago."""
+    """A record of the dead-letter topic; whoever wrote it, and however long ago.
+
+    Raises
+    ------
+    Failed
+        A newer Nightjar wrote it.
+    """
     said = {
         name: (text or b"").decode("utf-8", "replace") for name, text in message.headers() or ()
     }
+    if (version := said.get("version", LETTER_VERSION)) != LETTER_VERSION:
+        msg = (
+            f"dead letter {message.partition()}:{message.offset()} has version {shown(version)}, "
+            f"and this Nightjar reads version {LETTER_VERSION}: use the one that wrote it"
+        )
+        raise Failed(msg)
     value = message.value() or b""
     topic = said.get("topic", "")
     hop = _HOPS.get(topic.removeprefix(f"{namespace}."), "decode")

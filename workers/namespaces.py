@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from workers.crew import SPANS
 from workers.kafka import admin, patiently
-from workers.topics import KINDS, MARK
+from workers.topics import IMPORT, KINDS, MARK
 
 if TYPE_CHECKING:
     from workers.settings import Settings
@@ -151,7 +151,9 @@ def _names(topics: Collection[str]) -> set[str]:
 def _topics_of(topic: str, name: str) -> bool:
     """Whether a topic could be of this namespace: made by its workers, or by a replay into it."""
     kind = topic.removeprefix(f"{name}.")
-    return kind != topic and (kind in (*KINDS, MARK, "packets") or kind.startswith("source."))
+    return kind != topic and (
+        kind in (*KINDS, MARK, IMPORT, "packets") or kind.startswith("source.")
+    )
 
 
 def _group_of(group: str, name: str) -> bool:

@@ -22,6 +22,8 @@ _PRODUCE_TIMEOUT_S = 30.0
 #: refuses for its size must not be refused again as a letter.
 LETTER_BYTES = MAX_MESSAGE_BYTES - (64 << 10)
 _ERROR_LETTERS = 1000
+#: Of a letter's headers; those without this header are of the first version, too.
+LETTER_VERSION = "1"
 #: Headers of a record that was put back.
 _ATTEMPTS, _ONLY = "attempts", "only"
 
@@ -79,6 +81,7 @@ class Letters:
         """
         for letter in self.dead:
             said = {
+                "version": LETTER_VERSION,
                 "reason": letter.reason,
                 "error": letter.error[:_ERROR_LETTERS],
                 "span": self.span,

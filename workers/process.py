@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 HOUSE = Path(__file__).parents[1]
+_CACHE = "NUMBA_CACHE_DIR"
+_found: str | None = None  # where this process's kernels are, unless the user says it
 #: glibc hands every freed packet batch back to the system and faults it in again; kept instead,
 #: consuming LSST packets costs 6-50 % less CPU, and torch on the CPU is faster too.
 MALLOC = {
@@ -47,4 +49,17 @@ def kernel_cache() -> Path:
 
 def set_kernel_cache() -> None:
     """Point Numba there, unless the user says where; only before numba is imported."""
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(kernel_cache()))
+    global _found
+    if _CACHE not in os.environ:
+        _found = os.environ[_CACHE] = str(kernel_cache())
+
+
+def inheritance() -> dict[str, str]:
+    """The environment for another process of ours.
+
+    Where its kernels are it finds by itself: the sources may have changed since this one started.
+    """
+    kept = dict(os.environ)
+    if _found is not None and kept.get(_CACHE) == _found:
+        del kept[_CACHE]
+    return kept

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from broker import archive, wire
+from broker import archive
 from broker.curves import Curves
 from broker.decode import Decoder
 from broker.records import OUTCOMES, DeadLetter, Packets
@@ -26,6 +26,7 @@ from workers import topics
 from workers.crew import SPANS, Crew
 from workers.errors import Failed
 from workers.follow import Follower
+from workers.pages import Pages
 from workers.parquet import table
 from workers.progress import Progress
 from workers.publish import Publisher, make_topic
@@ -194,14 +195,11 @@ def _warm_namespace(settings: Settings, namespace: topics.Namespace, sources: Se
     alerts = 0
     with (
         Progress("warm-up", unit="alerts") as progress,
-        Publisher(settings.kafka.client(), namespace.topic("curves")) as changelog,
+        Pages(settings.kafka.client(), namespace.topic("curves"), settings.partitions) as changelog,
     ):
         for packets in _packets(settings, sources):
             detections, _ = decoder.decode(packets)
-            places = wire.partitions(detections.alerts, settings.partitions).tolist()
-            place_of = dict(zip(wire.keys(detections.alerts), places, strict=True))
-            for key, value in curves.add(detections).pages:
-                changelog.send(value, key, place_of[key.rpartition(b"#")[0]])
+            changelog.add(detections.alerts, curves.add(detections).pages)
             curves.commit()
             alerts += len(detections)
             progress.at(alerts)

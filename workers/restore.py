@@ -26,6 +26,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from broker.curves import Curves
 from workers.counting import RestoreMetrics
+from workers.errors import Failed
 from workers.kafka import Stopped, admin, consumer, is_fatal, patiently
 from workers.log import logger
 from workers.offsets import offset_at
@@ -67,10 +68,7 @@ class Changelog:
         may be newer; one that cannot serve is discarded. What was read when this ends midway is
         not read again.
         """
-        first, end = (
-            offset_at(self._kafka, which, self.topic, partition, self.stop)
-            for which in ("earliest", "latest")
-        )
+        first, end = self.bounds(partition)
         there = Standing(offset, end, self._topic_id(), self.partitions, boot_id())
         found = Standing.read(store.note)
         why = fault(found, there)
@@ -84,7 +82,7 @@ class Changelog:
             return found
         logger().info("restores", partition=partition, pages_from=found.pages_from, to=end)
         reading = replace(found, offset=NOWHERE, pages_from=max(found.pages_from, first))
-        for position in self._read(partition, reading.pages_from, end, curves, breathe):
+        for position in self._restore(partition, reading.pages_from, end, curves, breathe):
             store.put({}, note=replace(reading, pages_from=position).note())
         store.put({}, note=there.note())
         return there
@@ -104,34 +102,61 @@ class Changelog:
         done = {at.partition: a for at, a in self._asked.items() if a.done()}
         return {p: int(a.result().offset) for p, a in done.items() if a.exception() is None}
 
-    def _read(
+    def bounds(self, partition: int) -> tuple[int, int]:
+        """The first offset of a partition, and the end that it has now."""
+        first, end = (
+            offset_at(self._kafka, which, self.topic, partition, self.stop)
+            for which in ("earliest", "latest")
+        )
+        return first, end
+
+    def read(
+        self, partition: int, first: int, end: int, each: Callable[[int], object]
+    ) -> Iterator[tuple[int, list[Message]]]:
+        """Yield the committed records from `first` to `end`, and the offset before which that is
+        all; `each` is told of such an offset many times a second."""
+        if first >= end:
+            return
+        reader = consumer(self.client, **{"enable.partition.eof": False})
+        at = TopicPartition(self.topic, partition, first)
+        try:
+            reader.assign([at])
+            done = first
+            while done < end:
+                records: list[Message] = []
+                while done < end and len(records) < _PUT:
+                    if self.stop():
+                        raise Stopped
+                    each(done)
+                    records += _good(reader.consume(_CONSUME, _WAIT_S))
+                    # steps over markers and aborted records, which no message tells of
+                    done = max(done, reader.position([at])[0].offset)
+                yield done, records
+        finally:
+            reader.close()
+
+    def _restore(
         self, partition: int, first: int, end: int, curves: Curves, breathe: Callable[[], None]
     ) -> Iterator[int]:
         """Give `curves` the pages from `first` to `end`; each offset up to which it has them."""
         if first >= end:
             return
-        reader = consumer(self.client, **{"enable.partition.eof": False})
-        at = TopicPartition(self.topic, partition, first)
         progress = _Progress(partition, first, end, self.metrics)
-        try:
-            reader.assign([at])
-            done = first
-            while done < end:
-                pages: list[Message] = []
-                while done < end and len(pages) < _PUT:
-                    if self.stop():
-                        raise Stopped
-                    breathe()
-                    pages += _good(reader.consume(_CONSUME, _WAIT_S))
-                    # steps over markers and aborted records, which no message tells of
-                    done = max(done, reader.position([at])[0].offset)
-                    progress.read(done)
+
+        def each(done: int) -> None:
+            progress.read(done)
+            breathe()
+
+        for done, pages in self.read(partition, first, end, each):
+            try:
                 curves.restore([m.key() for m in pages], [m.value() for m in pages])
-                progress.put(len(pages))
-                yield done
-            progress.done()
-        finally:
-            reader.close()
+            except ValueError as exc:
+                msg = f"{exc}; if a newer Nightjar wrote it, use that one for this namespace"
+                raise Failed(msg) from exc
+            progress.read(done)
+            progress.put(len(pages))
+            yield done
+        progress.done()
 
     def _topic_id(self) -> str:
         def ask() -> str:

@@ -29,6 +29,13 @@ from workers.restore import Changelog
 from workers.standing import Standing
 from workers.state import DiskStore
 
+#: What an operator can do.
+_CURES = {
+    "unknown_schema": (
+        "; if a newer Nightjar wrote it, update this worker, then "
+        "`nightjar dead retry --reason unknown_schema`"
+    )
+}
 _PASSED, _NOTICE = OUTCOMES.index("passed"), OUTCOMES.index("notice")
 _NO_REASON = REASONS.index("none")
 _WITHDRAWN = REASONS.index("withdrawn")
@@ -241,5 +248,7 @@ class ClassifyStage:
 
 def _bury(messages: list[Message], faults: list[Any], topic: str, outputs: Outputs) -> None:
     """Dead letters for records of our own that cannot be read."""
-    dead = [letter_of(messages[fault.index], fault.reason, fault.error) for fault in faults]
+    dead = [
+        letter_of(messages[f.index], f.reason, f.error + _CURES.get(f.reason, "")) for f in faults
+    ]
     outputs.bury(topic, dead)

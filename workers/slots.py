@@ -5,10 +5,18 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Self
+
+from workers.errors import Failed
+from workers.kafka import Stopped
+
+#: Longer than a worker takes to finish its batch, or to end itself when it hangs in a commit.
+_INHERIT_S = 40.0
 
 
 @dataclass(slots=True)
@@ -39,22 +47,97 @@ def take(state_dir: Path, namespace: str, span: str) -> Slot:
         The state directory cannot be written.
     """
     state_dir.mkdir(parents=True, exist_ok=True)
-    place = _place(state_dir)
     number = 0
     while True:
-        folder = state_dir / namespace / span / str(number)
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("a+")
+        slot = _slot(state_dir, namespace, span, number)
+        if slot is not None:
+            return slot
+        number += 1
+
+
+def numbers_of(pid: int, state_dir: Path, namespace: str, spans: Sequence[str]) -> dict[str, int]:
+    """The slot that the living process `pid` holds, for each span.
+
+    Raises
+    ------
+    Failed
+        It holds none for one of them.
+    """
+    held = {}
+    for span in spans:
+        for lock in (state_dir / namespace / span).glob("*/lock"):
+            if lock.read_text().strip() == str(pid) and not _free(lock):
+                held[span] = int(lock.parent.name)
+                break
+        else:
+            msg = (
+                f"process {pid} is no {span} worker of namespace {namespace!r} with its state "
+                f"under {state_dir}: nothing was stopped"
+            )
+            raise Failed(msg)
+    return held
+
+
+def inherit(
+    state_dir: Path, namespace: str, span: str, number: int, stop: Callable[[], bool]
+) -> Slot:
+    """A slot whose holder was asked to end, the moment that it lets go.
+
+    Raises
+    ------
+    Failed
+        It does not end.
+    Stopped
+        This worker is to stop as well.
+    """
+    deadline = time.monotonic() + _INHERIT_S
+    while (slot := _slot(state_dir, namespace, span, number)) is None:
+        if stop():
+            raise Stopped
+        if time.monotonic() > deadline:
+            msg = f"the {span} worker in slot {number} does not end; kill it, and start again"
+            raise Failed(msg)
+        time.sleep(0.01)
+    return slot
+
+
+def wait_gone(pid: int) -> None:
+    """Return when a process has ended, or after as long as `inherit` would wait.
+
+    Raises
+    ------
+    ProcessLookupError
+        It has ended.
+    """
+    deadline = time.monotonic() + _INHERIT_S
+    while time.monotonic() < deadline:
+        os.kill(pid, 0)
+        time.sleep(0.01)
+
+
+def _slot(state_dir: Path, namespace: str, span: str, number: int) -> Slot | None:
+    """This slot, unless a living process holds it."""
+    folder = state_dir / namespace / span / str(number)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / "lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return Slot(folder, f"{namespace}.{span}.{_place(state_dir)}.{number}", lock)
+
+
+def _free(lock: Path) -> bool:
+    with lock.open() as file:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.close()
-            number += 1
-            continue
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        return Slot(folder, f"{namespace}.{span}.{place}.{number}", lock)
+            return False
+        return True
 
 
 def _place(state_dir: Path) -> str:

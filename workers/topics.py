@@ -37,6 +37,10 @@ MARK = "dropping"
 _BY_OBJECT = ("detections", "images", "curves", "labels")
 
 
+#: Kind of the topic that stands while light curves are being imported.
+IMPORT = "import"
+
+
 class WrongNamespace(Failed):
     """A namespace that is in use, or not made as this worker needs it."""
 
@@ -73,14 +77,17 @@ def ensure(
     partitions: int,
     replication: int,
     stop: Callable[[], bool] = never,
+    importing: bool = False,
 ) -> int:
     """Make what is missing of a namespace, check what is there; its partition count.
+
+    Only an import may take a namespace whose light curves are being imported.
 
     Raises
     ------
     WrongNamespace
-        Its keyed topics differ in their number of partitions, or from what was asked for; or it is
-        being dropped.
+        Its keyed topics differ in their number of partitions, or from what was asked for; it is
+        being dropped; or its import has not come to its end.
     """
     kafka = admin(client)
     there = _topics(kafka, stop)
@@ -90,6 +97,8 @@ def ensure(
             f"drop {namespace.name}`, or take another --namespace"
         )
         raise WrongNamespace(msg)
+    if import_mark(namespace.name) in there and not importing:
+        raise WrongNamespace(half_imported(namespace.name))
     names = {kind: namespace.topic(kind) for kind in _SETTINGS}
     counts = {names[k]: there[names[k]] for k in _BY_OBJECT if names[k] in there}
     if counts and set(counts.values()) != {partitions}:
@@ -139,6 +148,39 @@ def refuse_if_used(client: Mapping[str, Any], name: str, stop: Callable[[], bool
         raise WrongNamespace(msg)
 
 
+def import_mark(name: str) -> str:
+    """The topic that stands in a namespace as long as light curves are being imported into it."""
+    return f"{name}.{IMPORT}"
+
+
+def half_imported(name: str) -> str:
+    """What to say of a namespace with that topic."""
+    return (
+        f"namespace {name!r} holds only part of the light curves that are being imported into it: "
+        "wait for the import, or run the same `nightjar curves import` again if it was ended"
+    )
+
+
+def make(client: Mapping[str, Any], name: str, replication: int) -> None:
+    """A topic of one partition that keeps its records until it is deleted."""
+    config = {"retention.ms": "-1"}
+    _create(admin(client), [NewTopic(name, 1, replication, config=config)], never)
+
+
+def delete(client: Mapping[str, Any], name: str) -> None:
+    """Delete a topic; that it is gone already is as good."""
+    kafka = admin(client)
+
+    def gone() -> None:
+        try:
+            kafka.delete_topics([name])[name].result(_TIMEOUT_S + 1)
+        except KafkaException as exc:
+            if exc.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+
+    patiently(f"the end of {name}", gone)
+
+
 def twin(
     kafka: AdminClient,
     survey: AdminClient,
@@ -176,6 +218,11 @@ def twin(
             stop,
         )
     return name
+
+
+def all_counts(client: Mapping[str, Any]) -> dict[str, int]:
+    """Number of partitions of each topic that a cluster has."""
+    return _topics(admin(client), never)
 
 
 def counts(settings: Settings, *kinds: str) -> dict[str, int]:

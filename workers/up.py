@@ -51,7 +51,8 @@ def kafka(settings: Settings) -> Iterator[tuple[str, Callable[[], None]]]:
 def up(settings: Settings) -> None:
     """Run until Ctrl-C; then stop the workers in the order of the route, and Kafka last.
 
-    A second Ctrl-C kills: nothing is lost, as what was not committed is found again.
+    A second Ctrl-C kills: nothing is lost, as what was not committed is found again. SIGUSR1
+    replaces the workers one after the other by new processes.
     """
     asked: list[float] = []
 
@@ -76,6 +77,7 @@ def up(settings: Settings) -> None:
         crew = Crew(SPANS, settings.environment())
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGUSR1, lambda number, frame: crew.renew())
         from models import cards
 
         namespace = topics.Namespace(settings.namespace, cards.find(settings.classify.model).name)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from workers.process import kernel_cache, set_kernel_cache
 
 if TYPE_CHECKING:
-    from broker.records import Detections
+    from broker.records import Detections, Images, Labels
+    from models.cards import Card
 
 _CARD = "crts-rows"
 _SURVEYS = ("ztf", "lsst")
@@ -59,11 +60,16 @@ def _light_curves() -> None:
 
 def _packets() -> None:
     set_kernel_cache()
+    packets()
+
+
+def packets() -> None:
+    """Decode a few packets of each survey."""
     for survey in _SURVEYS:
-        _decoded(survey)
+        decoded(survey)
 
 
-def _decoded(survey: str) -> Detections:
+def decoded(survey: str) -> Detections:
     """What decode passes on of a few simulated packets, through bytes and back."""
     import numpy as np
 
@@ -84,25 +90,33 @@ def _decoded(survey: str) -> Detections:
 
 
 def _walk(before: object) -> None:
-    """Few objects are enough: a kernel is compiled at its first call, whatever it is given."""
-    from broker import wire
-    from broker.curves import Curves
-    from broker.labels import write_labels
-    from broker.store import MemoryStore
     from models import cards
     from models.classifier import Classifier
 
     card = cards.find(_CARD)
-    classifier = Classifier(card, "cpu")
+    walk(card, Classifier(card, "cpu").classify)
     Classifier(cards.find("crts-shallow"), "cpu")  # its image has a kernel of its own
+
+
+def walk(card: Card, classify: Callable[[Images], Labels] | None) -> None:
+    """Take a few simulated alerts along the route, to their labels if there is a classifier.
+
+    Few are enough: a kernel is compiled, or read from the cache, at its first call.
+    """
+    from broker import wire
+    from broker.curves import Curves
+    from broker.labels import write_labels
+    from broker.store import MemoryStore
+
     for survey in _SURVEYS:
         curves = Curves(card.inputs, MemoryStore())
-        added = curves.add(_decoded(survey))
+        added = curves.add(decoded(survey))
         curves.commit()
         keys, pages = zip(*added.pages, strict=True)
         Curves(card.inputs, MemoryStore()).restore(keys, pages)
         images, _ = wire.read_images(wire.write_images(added.images))
-        write_labels(classifier.classify(images))
+        if classify is not None:
+            write_labels(classify(images))
 
 
 if __name__ == "__main__":

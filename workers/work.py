@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -15,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers import metrics, offsets, slots, topics
+from workers import metrics, offsets, slots, topics, warm
 from workers.admission import enter
 from workers.counting import AlertMetrics, RestoreMetrics, SpanMetrics, say_build
 from workers.crew import SPANS
-from workers.errors import Misused
+from workers.errors import Failed, Misused
 from workers.intake import Intake
 from workers.kafka import (
     PACKETS,
@@ -28,6 +29,7 @@ from workers.kafka import (
     admin,
     consumer,
     member,
+    never,
     transactional,
 )
 from workers.log import logger
@@ -37,13 +39,15 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
     from models.cards import Card
+    from models.classifier import Classifier
     from workers.route import CurvesStage
-    from workers.settings import Settings
+    from workers.settings import Classify, Settings
 
 #: Records per consume() call; packets and large images are cut further by their bytes.
 _LIMIT = 500
 #: Each label is a whole file with the same header; the rest are numbers that hardly shrink.
 _COMPRESSION = {"decode": "none", "curves": "none", "classify": "lz4"}
+_networks: dict[Classify, Classifier] = {}
 #: Longer than a commit may take to give up by itself.
 _STUCK_S = TRANSACTION_TIMEOUT_MS / 1000 + 15
 
@@ -64,20 +68,27 @@ class Stop:
         self._event.wait(seconds)
 
 
-def work(settings: Settings, spans: Sequence[str]) -> None:
+def work(settings: Settings, spans: Sequence[str], instead_of: int | None = None) -> None:
     """Run spans, each in a thread of its own, until SIGTERM or SIGINT; a second one kills.
+
+    Parameters
+    ----------
+    instead_of
+        Process of a worker with the same spans: it is asked to end when all is loaded here, and its
+        slots are taken over.
 
     Raises
     ------
     Misused
         A span that there is not.
     Failed
-        The namespace is made otherwise than this worker needs.
+        The namespace is made otherwise than this worker needs; there is no such process.
     """
     for span in spans:
         if span not in SPANS:
             msg = f"no span {span!r}; there are {', '.join(SPANS)}"
             raise Misused(msg)
+    slot_of = _taken_over(settings, spans, instead_of) if instead_of is not None else {}
     stop = Stop()
     _on_signals(stop)
     _end_with_parent(stop)
@@ -85,7 +96,7 @@ def work(settings: Settings, spans: Sequence[str]) -> None:
 
     def one(span: str) -> None:
         try:
-            _keep_running(settings, span, stop)
+            _keep_running(settings, span, stop, slot_of.get(span))
         except Stopped:
             pass
         except BaseException as exc:
@@ -104,36 +115,75 @@ def work(settings: Settings, spans: Sequence[str]) -> None:
         raise exc
 
 
-def _keep_running(settings: Settings, span: str, stop: Stop) -> None:
+def _taken_over(settings: Settings, spans: Sequence[str], pid: int) -> dict[str, int]:
+    """Load all that is slow, then ask the process `pid` to end; its slots by span."""
+    from workers import route  # noqa: F401
+
+    place = Path(settings.state_dir), settings.namespace, spans
+    numbers = slots.numbers_of(pid, *place)
+    namespace = topics.Namespace(settings.namespace, _card(settings).name)
+    copies = settings.kafka.replication
+    enter(settings.kafka.client(), "kafka.security", never)
+    topics.ensure(settings.kafka.client(), namespace, settings.partitions, copies)
+    for span in spans:
+        if span == "decode":
+            warm.packets()
+        else:
+            warm.walk(_card(settings), _network(settings).classify if span == "classify" else None)
+    logger().info("takes over", spans=",".join(spans), pid=pid)
+    with contextlib.suppress(Failed, ProcessLookupError):  # it has ended by itself meanwhile
+        slots.numbers_of(pid, *place)
+        os.kill(pid, signal.SIGTERM)
+        if settings.metrics.port:
+            slots.wait_gone(pid)  # both cannot serve metrics there
+    return numbers
+
+
+def _keep_running(settings: Settings, span: str, stop: Stop, number: int | None) -> None:
     """Run a span; begin anew, with new clients, where Kafka has dropped the old ones.
 
     The slot's lock says that no other worker of this machine has its name, so whoever was fenced
     was fenced by its own past: a Kafka that was killed while the worker joined or committed. But
     where the state directory was deleted, another may have that name now, so a slot is taken anew.
+    `number` is of the slot that a predecessor is giving up, if there is one.
     """
     pause = 1.0
+    place = Path(settings.state_dir), settings.namespace, span
     while not stop():
         try:
             with (
-                slots.take(Path(settings.state_dir), settings.namespace, span) as slot,
+                _slot(place, number, stop) as slot,
                 ExitStack() as ending,
             ):
-                run(settings, span, slot, stop, ending)
+                made, number = number is not None, None
+                run(settings, span, slot, stop, ending, made)
         except Fenced as exc:
             logger().error("begins anew", span=span, error=str(exc), in_s=pause)
             stop.wait(pause)
             pause = min(2 * pause, 30.0)
 
 
-def run(settings: Settings, span: str, slot: slots.Slot, stop: Stop, ending: ExitStack) -> None:
+def _slot(place: tuple[Path, str, str], number: int | None, stop: Stop) -> slots.Slot:
+    return slots.take(*place) if number is None else slots.inherit(*place, number, stop)
+
+
+def run(
+    settings: Settings,
+    span: str,
+    slot: slots.Slot,
+    stop: Stop,
+    ending: ExitStack,
+    made: bool = False,
+) -> None:
+    """Run one span to its end; `made` says that its namespace has been looked at already."""
     client = settings.kafka.client()
     card = _card(settings)
     namespace = topics.Namespace(settings.namespace, card.name)
     logger().info("start", span=span, worker=slot.name, kafka=settings.kafka.bootstrap_servers)
-    enter(client, "kafka.security", stop)
-    partitions = topics.ensure(
-        client, namespace, settings.partitions, settings.kafka.replication, stop
-    )
+    partitions = settings.partitions
+    if not made:
+        enter(client, "kafka.security", stop)
+        topics.ensure(client, namespace, partitions, settings.kafka.replication, stop)
     alerts = AlertMetrics()
     stage: Stage
     between: Callable[[Intake], None] = _nothing
@@ -156,7 +206,7 @@ def run(settings: Settings, span: str, slot: slots.Slot, stop: Stop, ending: Exi
             ending.callback(curves.close)
             between = curves.look
         else:
-            stage = _classify(settings, namespace, partitions, alerts, card, stop)
+            stage = _classify(settings, namespace, partitions, alerts)
         fetcher = ours
         read = {topic: topic}
     limit = settings.classify.max_batch if span == "classify" else _LIMIT
@@ -239,23 +289,10 @@ def _classify(
     namespace: topics.Namespace,
     partitions: int,
     m: AlertMetrics,
-    card: Card,
-    stop: Stop,
 ) -> Stage:
-    from models.classifier import Classifier
     from workers.route import ClassifyStage
 
-    def lost(words: str) -> None:
-        logger().error("the GPU is lost; labelling goes on on the CPU", error=words)
-        say_build(card.name, "cpu")
-
-    classifier = Classifier(
-        card, settings.classify.device, settings.classify.max_batch, on_device_lost=lost
-    )
-    logger().info(
-        "network", model=card.name, device=classifier.device, precision=classifier.precision
-    )
-    say_build(card.name, classifier.device)
+    classifier = _network(settings)
     return ClassifyStage(
         classifier.classify,
         namespace.topic("labels"),
@@ -264,6 +301,28 @@ def _classify(
         m,
         namespace.group("classify"),
     )
+
+
+def _network(settings: Settings) -> Classifier:
+    """The classifier, made once for a process."""
+    from models.classifier import Classifier
+
+    if settings.classify in _networks:
+        return _networks[settings.classify]
+    card = _card(settings)
+
+    def lost(words: str) -> None:
+        logger().error("the GPU is lost; labelling goes on on the CPU", error=words)
+        say_build(card.name, "cpu")
+
+    classifier = _networks[settings.classify] = Classifier(
+        card, settings.classify.device, settings.classify.max_batch, on_device_lost=lost
+    )
+    logger().info(
+        "network", model=card.name, device=classifier.device, precision=classifier.precision
+    )
+    say_build(card.name, classifier.device)
+    return classifier
 
 
 class Sources:
