@@ -49,12 +49,13 @@ class Crew:
     spans: Sequence[str]
     environment: Mapping[str, str]
     logs: Path | None = None
+    program: str = "workers"  # the module that is run
     workers: list[Worker] = field(default_factory=list)
     _renewed: list[Worker] = field(default_factory=list)  # those whose turn is yet to come
 
     def start(self) -> None:
         for span in self.spans:
-            command = [sys.executable, "-m", "workers", "work", span]
+            command = [sys.executable, "-m", self.program, "work", span]
             self.workers.append(Worker(span, command, self._spawn(span, command), time.monotonic()))
 
     def renew(self) -> None:

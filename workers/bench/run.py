@@ -24,6 +24,7 @@ STAGES = {
     "network": "the network alone, one thread",
     "curves": "light curves and their images, in memory and as a worker",
     "route": "the whole path, Kafka and all workers",
+    "transactions": "what exactly once costs",
     "latency": "a paced stream, packet to label",
     "burst": "10,000 alerts at once",
     "start": "workers started, kernels cached",

@@ -81,6 +81,7 @@ class Route:
     name: str
     source: str | None = None
     model: str | None = None
+    program: str = "workers"  # that the processes run
     crews: list[Crew] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -106,7 +107,8 @@ class Route:
 
     def start(self, *spans: str) -> None:
         """Start one worker for each span."""
-        crew = Crew(spans, self.settings.environment(), logs=self.bench.folder / "logs" / self.name)
+        logs = self.bench.folder / "logs" / self.name
+        crew = Crew(spans, self.settings.environment(), logs, self.program)
         crew.start()
         self.crews.append(crew)
 
