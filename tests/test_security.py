@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
 import os
 import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import certifi
 import pytest
@@ -68,7 +70,10 @@ def test_no_secret_is_seen_anywhere(house: House) -> None:
     assert len(places["nightjar.dead-letters"]) > 1000
     assert len(house.standing.output.read_text()) > 1000
     for secret in (OURS, THEIRS):
-        assert [place for place, text in places.items() if secret.encode() in text] == []
+        # a backslash is written twice by some, so only what stands before it is looked for
+        plain, coded = secret.partition("\\")[0], base64.b64encode(secret.encode())
+        for shape in (plain.encode(), quote(plain).encode(), coded):
+            assert [place for place, text in places.items() if shape in text] == []
 
 
 def test_everything_listens_on_loopback_alone(house: House) -> None:
