@@ -1,4 +1,4 @@
-# make install | demo | test | check | bench | chaos | crashes | rubbish | up | clean
+# make install | demo | test | check | bench | chaos | crashes | rubbish | soak | up | clean
 #
 # Pins are remade, after an edit of pyproject.toml's dependencies, with
 #   uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes \
@@ -11,7 +11,7 @@ BIN := .venv/bin
 # The stamp is named by what was installed: the same pins need no second installation, nor network.
 STAMP := .venv/installed-$(shell cat constraints.txt pyproject.toml workers/kafka_jars.sha256 | cksum | tr ' ' '-')
 
-.PHONY: install demo test check bench chaos crashes rubbish up clean
+.PHONY: install demo test check bench chaos crashes rubbish soak up clean
 
 install: $(STAMP)
 
@@ -64,6 +64,15 @@ chaos: install
 # Workers killed between every two steps of a commit, each twenty times; three quarters of an hour.
 crashes: install
 	@$(BIN)/python -m pytest -s tests/chaos --faults 380 --kind ' killed ' --plan-seed $(SEED)
+
+# A burst while Kafka stands still now and then; half an hour at a steady rate, and 40,000 packets at
+# once. MINUTES and RATE may be given.
+MINUTES ?= 30
+RATE ?= 4000
+soak: install
+	@$(BIN)/python -m pytest tests/test_pressure.py --faults 1
+	@PYTHONPATH=tests $(BIN)/python -c 'import sys; from workers.process import set_kernel_cache; \
+	  set_kernel_cache(); import soak; sys.exit(soak.main())' --minutes $(MINUTES) --rate $(RATE)
 
 # What runs leave behind; the environment stays (rm -r .venv).
 clean:

@@ -20,13 +20,12 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
-    NewTopic,
 )
 from streams import delete_group, publish, read_topic
 
 from broker import wire
 from broker.records import ALERT, POINT, Detections
-from workers import ledger, offsets, topics
+from workers import ledger, metrics, offsets, topics
 from workers.counting import SpanMetrics
 from workers.errors import Failed
 from workers.follow import Totals
@@ -119,8 +118,8 @@ class Running:
     def read(self, survey: Sequence[str]) -> None:
         found = {}
         for topic in survey:
-            twin = topics.twin(self.admin, self.admin, self.names, topic, 1, self.event.is_set)
-            assert twin is not None
+            count = topics.every(self.admin, self.event.is_set)[topic]
+            twin = topics.twin(self.admin, self.names, topic, count, 1, self.event.is_set)
             found[twin] = topic
         self.intake.subscribe(found)
 
@@ -414,7 +413,7 @@ def test_what_the_source_no_longer_has_is_lost_aloud(
 def test_partition_counts_are_fixed(kafka: LocalKafka, names: topics.Namespace) -> None:
     client: dict[str, Any] = {"bootstrap.servers": kafka.bootstrap}
     assert topics.ensure(client, names, 2, 1) == 2
-    with pytest.raises(topics.WrongNamespace, match="partition counts"):
+    with pytest.raises(topics.WrongNamespace, match="made with 2 partitions"):
         topics.ensure(client, names, 3, 1)
     with pytest.raises(topics.WrongNamespace, match="in use"):
         topics.refuse_if_used(client, names.name)
@@ -462,22 +461,6 @@ def test_deleted_offsets_are_found_in_the_ledger(
         offsets.Group(names.group("curves"), names.topic("ledger")),
         [(names.topic("detections"), 0), (names.topic("images"), 0)],
     ).keys() == {(names.topic("detections"), 0)}
-
-
-def test_a_twin_is_made_when_the_survey_has_the_topic(
-    kafka: LocalKafka, names: topics.Namespace
-) -> None:
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-    survey = f"{names.name}-ztf"
-
-    def make() -> str | None:
-        return topics.twin(admin, admin, names, survey, 1, lambda: False)
-
-    assert make() is None
-    admin.create_topics([NewTopic(survey, 3, 1)])[survey].result(10)
-    twin = f"{names.name}.source.{survey}"
-    until(lambda: make() == twin)
-    assert len(admin.list_topics(twin, timeout=10).topics[twin].partitions) == 3
 
 
 def test_two_survey_topics_are_read_by_their_twins_from_their_first_offsets(
@@ -543,3 +526,49 @@ def test_a_partition_that_is_not_fetched_is_taken_up_again(
     until(lambda: len(stage.seen) == 2)
     publish(kafka.bootstrap, names.topic("detections"), [b"second"] * 2, 2)
     until(lambda: len(stage.seen) == 4)
+
+
+def test_a_slow_stage_neither_leaves_its_group_nor_holds_it_up(
+    kafka: LocalKafka,
+    names: topics.Namespace,
+    run: Callable[..., Running],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It computes for longer than a member may be silent; then again, and another joins meanwhile,
+    which has its share at once. The slow one's batch is refused, and taken again, by either."""
+    monkeypatch.setattr("workers.kafka.SESSION_TIMEOUT_MS", 6000)
+    monkeypatch.setattr("workers.kafka.MAX_POLL_INTERVAL_MS", 8000)
+    slow, joined = threading.Event(), threading.Event()
+
+    def trouble(message: Message) -> None:
+        if message.value() == b"0050":
+            slow.wait(9.5)
+        if message.value() == b"0150" and not joined.is_set():
+            held.set()
+            joined.wait(25)
+
+    held = threading.Event()
+    stage, other = Copy(names.topic("images"), trouble), Copy(names.topic("images"))
+    values = [b"%04d" % i for i in range(200)]
+    running = run(stage)
+    until(lambda: len(running.intake.standing()) == 2)
+    before = rebalances()
+    for some in (values[:100], values[100:110]):
+        publish(kafka.bootstrap, names.topic("detections"), some, 2)
+        until(lambda n=int(some[-1]) + 1: len(stage.seen) == n)
+    assert rebalances() == before
+    publish(kafka.bootstrap, names.topic("detections"), values[110:], 2)
+    until(held.is_set)
+    second = run(other, f"{names.name}.curves.1")
+    until(lambda: len(second.intake.standing()) == 1, 6.5)
+    joined.set()
+    until(lambda: len(copied(kafka, names)) >= 200)
+    running.stop()
+    second.stop()
+    assert copied(kafka, names) == values
+    assert totals(kafka, names).tallies["curves"] == {"passed": 200}
+
+
+def rebalances() -> float:
+    """Of all spans of this process."""
+    return metrics.REBALANCES._value.get()

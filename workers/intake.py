@@ -74,13 +74,19 @@ class Intake:
     _base: dict[Place, int] = field(default_factory=dict)  # committed
     _next: dict[Place, int] = field(default_factory=dict)  # consumed
     _records: Counter[Place] = field(default_factory=Counter)  # of them
+    _ends: dict[Place, int] = field(default_factory=dict)  # as last known
     _mean_bytes: float = 0.0
+    _paused: bool = False  # by stay()
+    _end: KafkaException | None = None  # the member's
     _looked: float = 0.0
     _stood: dict[Place, int] = field(default_factory=dict)  # consumer's position at the last look
 
     def subscribe(self, topics: dict[str, str]) -> None:
         """Ask the group for a share of `topics` (each with the topic that it is read from)."""
-        self.source = dict(topics)
+        self.source |= topics  # those before are in the share until the group has met again
+        if not topics:
+            self.member.unsubscribe()
+            return
         self.member.subscribe(
             list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
         )
@@ -125,6 +131,40 @@ class Intake:
                 self._records[place] += 1
             self.taken_ms[place] = message.timestamp()[1]
         return records
+
+    def stay(self) -> None:
+        """Keep the member in its group, by another thread than the one that consumes and while
+        that one does something else for long.
+
+        Otherwise the group would put it out after max.poll.interval.ms, and would until then wait
+        for it with every change. Its partitions are paused first: nothing may be handed out here.
+        """
+        if not self._paused and self.fetcher is self.member and not self._changed:
+            self.member.pause(self._share)
+            self._paused = True
+        told = self.member.poll(0)
+        if told is None:
+            return
+        error = told.error()
+        if error is None:  # a record after all: it is found again
+            self._changed = True
+        elif is_fatal(error):
+            self._end = KafkaException(error)
+
+    def go_on(self) -> None:
+        """After what took long: fetch again, from where this batch has come to.
+
+        Raises
+        ------
+        Rebalanced
+            The share changed meanwhile: what is in hand must be dropped.
+        """
+        if self._end is not None:
+            raise self._end
+        if self._changed:
+            raise Rebalanced
+        if self._paused:
+            self._stand()
 
     def hold(self) -> None:
         """Read the group's metadata, before a batch's first record and never again for it.
@@ -213,6 +253,7 @@ class Intake:
                 TopicPartition(topic, partition), cached=True
             )
             if high >= 0:
+                self._ends[topic, partition] = high
                 at = self._next.get((topic, partition), self._base[topic, partition])
                 lags[topic, partition] = max(high - at, 0)
         return lags
@@ -244,6 +285,35 @@ class Intake:
                 self._stand()
                 return
 
+    def unread(self, topic: str) -> int:
+        """Records of a topic's share that were not consumed yet, as its Kafka says now."""
+        return sum(end - start for _, start, end in self._left(topic))
+
+    def give_up(self, topic: str) -> int:
+        """Note as lost what of a topic that is gone was never read; how many records that were.
+
+        They are of the batch that is about to begin. Kafka has nothing to say of the topic any
+        more: its end is where the last fetch told.
+        """
+        for place, start, end in self._left(topic):
+            self.lost.append(Range(*place, start, end))
+            self._next[place] = end
+        return sum(gone.end - gone.start for gone in self.lost if gone.topic == topic)
+
+    def _left(self, topic: str) -> list[tuple[Place, int, int]]:
+        left = []
+        for place, base in self._base.items():
+            if place[0] == topic:
+                at = TopicPartition(*place)
+                try:
+                    _, end = self.fetcher.get_watermark_offsets(at, timeout=5)
+                except KafkaException:
+                    end = self._ends.get(place, base)
+                start = self._next.get(place, base)
+                if end > start:
+                    left.append((place, start, end))
+        return left
+
     def close(self) -> None:
         if self.fetcher is not self.member:
             self.fetcher.close()
@@ -260,15 +330,27 @@ class Intake:
             held.offset = self._never_held(place, held)
         self._base[place] = held.offset
         at = TopicPartition(*place)
-        first, _ = patiently(
-            f"{place[0]}[{place[1]}]",
-            lambda: self.fetcher.get_watermark_offsets(at, timeout=5),
-            self.stop,
-        )
+        first = patiently(f"{place[0]}[{place[1]}]", lambda: self._first_kept(at), self.stop)
         if first > held.offset:
             logger().error("lost", topic=place[0], partition=place[1], start=held.offset, end=first)
             self.lost.append(Range(*place, held.offset, first))
             self._next[place] = first
+
+    def _first_kept(self, at: TopicPartition) -> int:
+        """The first offset that a partition still has; of a topic that the survey has deleted, 0.
+
+        Such a one stays in the share, still, until `Sources` leaves it: to wait for it here would
+        hold up all others.
+        """
+        try:
+            return int(self.fetcher.get_watermark_offsets(at, timeout=5)[0])
+        except KafkaException as exc:
+            if self.first is not None and exc.args[0].code() in _NO_SUCH:
+                logger().warning(
+                    "not at the survey's Kafka", topic=at.topic, partition=at.partition
+                )
+                return 0
+            raise
 
     def _never_held(self, place: Place, held: TopicPartition) -> int:
         """The first offset of a survey topic that is new to the group, committed at once: a crash
@@ -276,8 +358,9 @@ class Intake:
         if self.first is None:
             msg = (
                 f"the group has no offset for {held.topic}[{held.partition}]: it was deleted, or "
-                "the namespace was made only in part. Going on from a guess could skip or repeat "
-                "alerts; set the offset by hand or start another namespace"
+                "the partition was added, or the namespace was made only in part. Going on from a "
+                "guess could skip or repeat alerts; set the offset by hand or start another "
+                "namespace"
             )
             raise OffsetsGone(msg)
         offset = self.first(*place)
@@ -293,6 +376,7 @@ class Intake:
         ]
         self.fetcher.assign(at)
         self.fetcher.resume(at)
+        self._paused = False
 
     def _breathe(self) -> None:
         """Serve the group's callbacks; the member has no record, but it may have died."""
@@ -316,6 +400,13 @@ class Intake:
         self._share = []
         self._changed = True
         member.unassign()
+
+
+_NO_SUCH = {
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
 
 
 def _good(offsets: list[TopicPartition]) -> list[TopicPartition]:

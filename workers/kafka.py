@@ -15,6 +15,8 @@ from workers.log import logger
 MAX_MESSAGE_BYTES = 16 << 20
 #: How long the group waits for a silent member; also how long a take-over takes at most.
 SESSION_TIMEOUT_MS = 10_000
+#: A member that does not ask for so long is put out; a busy one asks by a thread of its own.
+MAX_POLL_INTERVAL_MS = 300_000
 #: After this the coordinator aborts what a dead worker left open, so that readers go on.
 TRANSACTION_TIMEOUT_MS = 15_000
 
@@ -75,7 +77,7 @@ def member(client: Mapping[str, Any], group: str, instance: str) -> Consumer:
             "group.instance.id": instance,
             "session.timeout.ms": SESSION_TIMEOUT_MS,
             "heartbeat.interval.ms": 1000,
-            "max.poll.interval.ms": 300_000,
+            "max.poll.interval.ms": MAX_POLL_INTERVAL_MS,
             "partition.assignment.strategy": "range",
         },
     )

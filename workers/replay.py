@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 
 from broker import archive
 from broker.curves import Curves
-from broker.decode import Decoder
 from broker.records import OUTCOMES, DeadLetter, Packets
 from broker.store import MemoryStore
 from workers import topics
@@ -30,6 +29,7 @@ from workers.pages import Pages
 from workers.parquet import table
 from workers.progress import Progress
 from workers.publish import Publisher, make_topic
+from workers.registry import decoder
 from workers.route import Straight, final_outcomes
 from workers.whole import read_whole
 
@@ -87,7 +87,7 @@ def to_parquet(
     card = cards.find(settings.classify.model)
     classifier = Classifier(card, settings.classify.device, settings.classify.max_batch)
     route = Straight(
-        Decoder(public_only=settings.source.public_only),
+        decoder(settings),
         Curves(card.inputs, MemoryStore()),
         classifier.classify,
     )
@@ -191,14 +191,14 @@ def _warm_namespace(settings: Settings, namespace: topics.Namespace, sources: Se
     from models import cards
 
     curves = Curves(cards.find(settings.classify.model).inputs, MemoryStore())
-    decoder = Decoder(public_only=settings.source.public_only)
+    reading = decoder(settings)
     alerts = 0
     with (
         Progress("warm-up", unit="alerts") as progress,
         Pages(settings.kafka.client(), namespace.topic("curves"), settings.partitions) as changelog,
     ):
         for packets in _packets(settings, sources):
-            detections, _ = decoder.decode(packets)
+            detections, _ = reading.decode(packets)
             changelog.add(detections.alerts, curves.add(detections).pages)
             curves.commit()
             alerts += len(detections)

@@ -19,7 +19,6 @@ from confluent_kafka import KafkaException, Producer
 
 from broker import wire
 from broker.clock import now_ms
-from broker.decode import Decoder
 from broker.origins import origin
 from broker.records import OUTCOMES, Packets
 from workers import ledger
@@ -29,6 +28,7 @@ from workers.kafka import admin, sole, transact
 from workers.letters import Letter, Wanted, read_letters
 from workers.offsets import offset_at
 from workers.outputs import Again, Outputs
+from workers.registry import decoder
 from workers.route import keyed
 from workers.topics import counts
 from workers.whole import read_whole
@@ -91,7 +91,7 @@ class Retry:
         self._dead_topic = f"{settings.namespace}.dead-letters"
         source = settings.source
         self._survey = None if source.survey == "auto" else source.survey
-        self._decoder = Decoder(public_only=source.public_only)
+        self._decoder = decoder(settings)
         self._partitions = counts(settings, "detections")["detections"]
 
     def run(self, wanted: Wanted) -> Summary:

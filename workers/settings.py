@@ -52,9 +52,15 @@ class Source:
     security: Words = field(default=(), repr=False)
     """The same for the survey's cluster."""
     topics: Words = ()
-    """Topics with packets; `up` makes one called alerts if none is named."""
+    """Topics with packets; {date} in a name stands for a night's UTC date, YYYYMMDD. `up` makes one
+    called alerts if none is named."""
+    nights: Positive = 7
+    """Nights, with today's, that a topic with {date} is read of: as many as the survey keeps."""
     survey: Literal["auto", "ztf", "lsst", "elasticc"] = "auto"
     """Whose packets they are; auto: each packet's framing tells."""
+    registry: str = ""
+    """Schema registry, https://..., for LSST's schemas that are newer than those shipped; empty:
+    their packets are dead letters until the schema is in schemas/lsst under state_dir."""
     start: Literal["earliest", "latest"] = "earliest"
     """Where a new namespace begins to read a topic."""
     public_only: bool = True

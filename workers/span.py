@@ -15,7 +15,7 @@ committed offsets.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from broker.clock import now_ms
 from broker.records import OUTCOMES
 from workers import ledger
+from workers.breath import Breath
 from workers.counting import SpanMetrics
 from workers.errors import Failed
 from workers.intake import Intake, Rebalanced
@@ -42,6 +43,8 @@ BATCH_BYTES = 16 << 20
 #: less often than this.
 _COMMIT_SHARE = 0.33
 _LONGEST_INTERVAL_S = 1.0
+#: A stage that computes for longer does not hold up its group: others may join or leave meanwhile.
+_LONG_S = 3.0
 #: What the span before committed arrives at once; so long is waited for the rest of it.
 _GATHER_S = 0.01
 #: Whatever stood open, the coordinator has aborted it by then.
@@ -93,7 +96,7 @@ class Span:
     commit_s: float  # from one commit to the next, at least
     stop: Callable[[], bool]
     metrics: SpanMetrics
-    between: Callable[[Intake], None] = lambda intake: None  # once a second, with nothing in hand
+    looks: Sequence[Callable[[Intake], None]] = ()  # once a second, with nothing in hand
     _outputs: Outputs = field(init=False)
     _alone: Message | None = None  # the record in hand, if it is the only one
     _refused: dict[tuple[str, int, int], _Refused] = field(default_factory=dict)  # by place
@@ -106,9 +109,11 @@ class Span:
     _commit_took: float = 0.0
     _at_once: bool = False  # commit without waiting for more
     _checked: float = 0.0
+    _breath: Breath = field(init=False)
 
     def __post_init__(self) -> None:
         self._outputs = Outputs(self.stage.span, self.group)
+        self._breath = Breath(self.intake.stay, _LONG_S)
 
     def run(self) -> None:
         """Work until asked to stop; then finish the batch in hand and say how far it got.
@@ -137,6 +142,7 @@ class Span:
                 raise Fenced(exc.args[0].str()) from exc
             raise
         finally:
+            self._breath.end()
             self.metrics.ended()
             self.intake.close()
         logger().info("stopped", span=self.stage.span, at=self.intake.standing())
@@ -154,6 +160,7 @@ class Span:
                 self._gather(messages)
             if self._waiting and (self._due() or self.intake.careful or self._full()):
                 self._take()
+                self.intake.go_on()
             # What waits may have become due a moment ago, between these lines: it was not taken, so
             # a commit now would step over it.
             if not self._waiting and (self.intake.lost or (self._records and self._due())):
@@ -180,7 +187,7 @@ class Span:
         if self._refused:
             messages = [message for message in messages if not self._buried(message)]
         try:
-            with self.metrics.stage.time():
+            with self._breath, self.metrics.stage.time():
                 self.stage.take(messages, self._outputs)
         except _NO_RECORDS_FAULT:
             raise
@@ -378,7 +385,8 @@ class Span:
             self._checked = now
             self.metrics.lags(self.intake.lag(), self.intake.taken_ms)
             self.intake.look()
-            self.between(self.intake)
+            for look in self.looks:
+                look(self.intake)
 
 
 #: Errors that say nothing of a record: Kafka is away, a disk or the memory is full. The worker

@@ -90,7 +90,7 @@ def ensure(
         being dropped; or its import has not come to its end.
     """
     kafka = admin(client)
-    there = _topics(kafka, stop)
+    there = every(kafka, stop)
     if namespace.topic(MARK) in there:
         msg = (
             f"namespace {namespace.name!r} is half dropped: finish it with `nightjar namespaces "
@@ -100,14 +100,8 @@ def ensure(
     if import_mark(namespace.name) in there and not importing:
         raise WrongNamespace(half_imported(namespace.name))
     names = {kind: namespace.topic(kind) for kind in _SETTINGS}
-    counts = {names[k]: there[names[k]] for k in _BY_OBJECT if names[k] in there}
-    if counts and set(counts.values()) != {partitions}:
-        msg = (
-            f"namespace {namespace.name!r} was made with other partition counts than "
-            f"--partitions {partitions}: {counts}. The count is fixed for a namespace's life, as "
-            "every object keeps its partition: take the count it has, or another --namespace"
-        )
-        raise WrongNamespace(msg)
+    have = {name: there[name] for name in keyed(namespace) if name in there}
+    check(namespace, have, partitions)
     new = [
         NewTopic(
             name,
@@ -129,6 +123,37 @@ def ensure(
         places = [(names[topic], p) for p in range(partitions)]
         offsets.first_offsets(client, group, places, stop)
     return partitions
+
+
+def keyed(namespace: Namespace) -> list[str]:
+    """The topics that share one partition count."""
+    return [namespace.topic(kind) for kind in _BY_OBJECT]
+
+
+def check(namespace: Namespace, have: Mapping[str, int], partitions: int) -> None:
+    """Refuse a namespace whose topics have not `partitions` each.
+
+    Raises
+    ------
+    WrongNamespace
+        Its topics differ in their number of partitions, or from what was asked for.
+    """
+    found = set(have.values())
+    if found <= {partitions}:
+        return
+    if len(found) == 1:
+        msg = (
+            f"namespace {namespace.name!r} was made with {found.pop()} partitions, not the "
+            f"{partitions} of --partitions. The count is fixed for a namespace's life, as every "
+            "object keeps its partition: take the count it has, or another --namespace"
+        )
+    else:
+        msg = (
+            f"partitions were added to topics of namespace {namespace.name!r}: {dict(have)}. An "
+            "object's partition follows from their number, so its alerts would part; and Kafka "
+            "cannot take partitions away: go on in another --namespace"
+        )
+    raise WrongNamespace(msg)
 
 
 def refuse_if_used(client: Mapping[str, Any], name: str, stop: Callable[[], bool] = never) -> None:
@@ -183,13 +208,13 @@ def delete(client: Mapping[str, Any], name: str) -> None:
 
 def twin(
     kafka: AdminClient,
-    survey: AdminClient,
     namespace: Namespace,
     topic: str,
+    count: int,
     replication: int,
     stop: Callable[[], bool],
-) -> str | None:
-    """The twin of a survey's topic, made if need be; None while the survey has no such topic.
+) -> str:
+    """The twin of a survey's topic of `count` partitions, made or grown if need be.
 
     Offsets can be committed on an empty topic and read back, and a commit on it inside a
     transaction is fenced like any other: so a read-only cluster can still be read exactly once.
@@ -199,30 +224,31 @@ def twin(
     WrongNamespace
         The topic's name is longer than an alert's origin has room for.
     """
-    count = _topics(survey, stop).get(topic)
-    if count is None:
-        return None
     if len(topic) > 128:
         msg = f"topic name {topic!r} is longer than the 128 bytes that an origin has room for"
         raise WrongNamespace(msg)
     name = namespace.twin(topic)
-    there = _topics(kafka, stop).get(name)
+    there = every(kafka, stop).get(name)
     if there is None:
         config = {"retention.ms": "-1", "max.message.bytes": "1024"}
         _create(kafka, [NewTopic(name, count, replication, config=config)], stop)
     elif there < count:
-        more = [NewPartitions(name, count)]
-        patiently(
-            f"partitions of {name}",
-            lambda: kafka.create_partitions(more)[name].result(_TIMEOUT_S + 1),
-            stop,
-        )
+        patiently(f"partitions of {name}", partial(_grow, kafka, name, count), stop)
     return name
 
 
 def all_counts(client: Mapping[str, Any]) -> dict[str, int]:
     """Number of partitions of each topic that a cluster has."""
-    return _topics(admin(client), never)
+    return every(admin(client), never)
+
+
+def _grow(kafka: AdminClient, name: str, count: int) -> None:
+    """Add partitions; that another worker adds the same at the same moment is as good."""
+    try:
+        kafka.create_partitions([NewPartitions(name, count)])[name].result(_TIMEOUT_S + 1)
+    except KafkaException:
+        if len(kafka.list_topics(name, timeout=_TIMEOUT_S).topics[name].partitions) < count:
+            raise
 
 
 def counts(settings: Settings, *kinds: str) -> dict[str, int]:
@@ -233,7 +259,7 @@ def counts(settings: Settings, *kinds: str) -> dict[str, int]:
     Failed
         One is not there.
     """
-    there = _topics(admin(settings.kafka.client()), never)
+    there = every(admin(settings.kafka.client()), never)
     for kind in kinds:
         topic = f"{settings.namespace}.{kind}"
         if topic not in there:
@@ -247,10 +273,11 @@ def counts(settings: Settings, *kinds: str) -> dict[str, int]:
 
 def listed(client: Mapping[str, Any], stop: Callable[[], bool] = never) -> set[str]:
     """Names of the topics that a cluster has."""
-    return set(_topics(admin(client), stop))
+    return set(every(admin(client), stop))
 
 
-def _topics(kafka: AdminClient, stop: Callable[[], bool]) -> dict[str, int]:
+def every(kafka: AdminClient, stop: Callable[[], bool]) -> dict[str, int]:
+    """Partitions of each topic that a cluster has."""
     listed = patiently("Kafka", lambda: kafka.list_topics(timeout=5), stop)
     return {name: len(t.partitions) for name, t in listed.topics.items() if t.error is None}
 

@@ -12,15 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers import metrics, offsets, slots, topics, warm
+from workers import metrics, slots, topics, warm
 from workers.admission import enter
 from workers.counting import AlertMetrics, RestoreMetrics, SpanMetrics, say_build
 from workers.crew import SPANS
 from workers.errors import Failed, Misused
+from workers.fixed import Fixed
 from workers.intake import Intake
 from workers.kafka import (
     PACKETS,
@@ -33,11 +33,10 @@ from workers.kafka import (
     transactional,
 )
 from workers.log import logger
+from workers.sources import Sources
 from workers.span import Fenced, Span, Stage
 
 if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient
-
     from models.cards import Card
     from models.classifier import Classifier
     from workers.route import CurvesStage
@@ -186,7 +185,7 @@ def run(
         topics.ensure(client, namespace, partitions, settings.kafka.replication, stop)
     alerts = AlertMetrics()
     stage: Stage
-    between: Callable[[Intake], None] = _nothing
+    looks = [Fixed(namespace, admin(client), partitions).look]
     first: Callable[[str, int], int] | None = None
     ours = member(client, namespace.group(span), slot.name)
     if span == "decode":
@@ -194,17 +193,16 @@ def run(
         source = settings.source_client()
         enter(source, "source.security", stop)
         fetcher = consumer(source, **PACKETS)
-        survey = admin(source)
-        group = offsets.Group(namespace.group(span), namespace.topic("ledger"))
-        first = partial(offsets.first_of_survey, client, group, survey, settings.source.start, stop)
-        between = Sources(settings, namespace, admin(client), survey, stop).look
+        sources = Sources(settings, namespace, admin(client), admin(source), stop)
+        first = sources.first
+        looks.append(sources.look)
         read: dict[str, str] = {}
     else:
         topic = namespace.topic("detections" if span == "curves" else "images")
         if span == "curves":
             stage = curves = _curves(settings, namespace, partitions, alerts, card, stop, slot)
             ending.callback(curves.close)
-            between = curves.look
+            looks.append(curves.look)
         else:
             stage = _classify(settings, namespace, partitions, alerts)
         fetcher = ours
@@ -230,12 +228,8 @@ def run(
         commit_s=settings.commit_ms / 1000,
         stop=stop,
         metrics=measured,
-        between=between,
+        looks=looks,
     ).run()
-
-
-def _nothing(intake: Intake) -> None:
-    pass
 
 
 def _card(settings: Settings) -> Card:
@@ -247,12 +241,12 @@ def _card(settings: Settings) -> Card:
 def _decode(
     settings: Settings, namespace: topics.Namespace, partitions: int, m: AlertMetrics
 ) -> Stage:
-    from broker.decode import Decoder
+    from workers.registry import decoder
     from workers.route import DecodeStage
 
     survey = None if settings.source.survey == "auto" else settings.source.survey
     return DecodeStage(
-        Decoder(public_only=settings.source.public_only),
+        decoder(settings),
         survey,
         namespace.topic("detections"),
         namespace.topic("dead-letters"),
@@ -323,53 +317,6 @@ def _network(settings: Settings) -> Classifier:
     )
     say_build(card.name, classifier.device)
     return classifier
-
-
-class Sources:
-    """Keeps the decode span subscribed to the twins of the survey topics that there are.
-
-    A topic that the survey has yet to make is waited for, aloud.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        namespace: topics.Namespace,
-        ours: AdminClient,
-        survey: AdminClient,
-        stop: Stop,
-    ) -> None:
-        self._settings = settings
-        self._twin = partial(
-            topics.twin,
-            ours,
-            survey,
-            namespace,
-            replication=settings.kafka.replication,
-            stop=stop,
-        )
-        self._waiting = set(settings.source.topics)
-        self._said: set[str] = set()
-        self._found: dict[str, str] = {}
-
-    def look(self, intake: Intake) -> None:
-        found = False
-        for topic in sorted(self._waiting):
-            name = self._twin(topic=topic)
-            if name is not None:
-                self._found[name] = topic
-                self._waiting.discard(topic)
-                found = True
-            elif topic not in self._said:
-                self._said.add(topic)
-                logger().warning(
-                    "no such topic at the survey's Kafka yet; waiting for it",
-                    topic=topic,
-                    kafka=self._settings.source.bootstrap_servers
-                    or self._settings.kafka.bootstrap_servers,
-                )
-        if found:
-            intake.subscribe(self._found)
 
 
 def _end_if_stuck(metrics: SpanMetrics) -> None:

@@ -71,15 +71,17 @@ def take_up(settings: Settings, space: topics.Namespace, contents: Contents) -> 
     """
     ours, theirs = settings.kafka.client(), settings.source_client()
     kafka, survey = admin(ours), admin(theirs)
+    there = topics.all_counts(theirs)
     for topic, places in contents.survey.items():
-        twin = topics.twin(kafka, survey, space, topic, settings.kafka.replication, never)
-        if twin is None:
+        if topic not in there:
             msg = (
                 f"there is no topic {topic} at {theirs['bootstrap.servers']}, where the survey is "
                 "to be taken up: name the survey's cluster with --source.bootstrap-servers, or "
                 "import without --take-up"
             )
             raise Failed(msg)
+        replication = settings.kafka.replication
+        twin = topics.twin(kafka, space, topic, there[topic], replication, never)
         for partition, offset in places.items():
             end = offset_at(survey, "latest", topic, int(partition))
             if offset > end:
