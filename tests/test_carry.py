@@ -168,6 +168,23 @@ def test_a_harmed_file_is_refused(tmp_path: Path) -> None:
         verified(harmed)
 
 
+def test_a_value_changed_behind_the_checksum_is_refused(tmp_path: Path) -> None:
+    """Written anew by another hand, whole as Parquet, with what the file said of itself."""
+    whole = write(tmp_path / "x.parquet", some(40))
+    table = pq.read_table(whole)
+    said = pq.read_metadata(whole).metadata
+    ours = {name: said[name] for name in (b"nightjar.curves", b"nightjar.curves.sha256")}
+    pq.write_table(table.replace_schema_metadata(ours), whole)
+    verified(whole)
+    at = table.schema.get_field_index("id")
+    ids = table["id"].to_numpy().copy()
+    ids[17] += 1
+    other = table.set_column(at, table.schema.field(at), [ids])
+    pq.write_table(other.replace_schema_metadata(ours), whole)
+    with pytest.raises(Failed, match="its checksum is wrong"):
+        verified(whole)
+
+
 def test_a_page_that_is_missing_ends_an_export() -> None:
     group = some(3)
     pages = dict(_pages(group))
