@@ -51,6 +51,7 @@ class Standing:
     def __init__(self, *arguments: str, cwd: Path, **settings: str) -> None:
         self.output = cwd / f"{arguments[0]}.out"
         with self.output.open("ab") as out:
+            self._start = out.tell()  # behind what an earlier one said
             self.process = subprocess.Popen(
                 [*NIGHTJAR, *arguments],
                 cwd=cwd,
@@ -62,7 +63,7 @@ class Standing:
 
     def wait_for(self, words: str, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
-        while words not in self.output.read_text():
+        while words.encode() not in self.output.read_bytes()[self._start :]:
             assert self.process.poll() is None, self.output.read_text()
             assert time.monotonic() < deadline, self.output.read_text()
             time.sleep(0.1)

@@ -1,0 +1,26 @@
+"""What each command of `nightjar` does; heavy parts are imported by the command that needs them."""
+
+from workers.commands.making import bench, train
+from workers.commands.proving import audit, trace
+from workers.commands.reading import inspect, labels, replay, simulate
+from workers.commands.running import demo, kafka, up, work
+from workers.commands.tending import curves, dead, namespaces, skip
+
+__all__ = [
+    "audit",
+    "bench",
+    "curves",
+    "dead",
+    "demo",
+    "inspect",
+    "kafka",
+    "labels",
+    "namespaces",
+    "replay",
+    "simulate",
+    "skip",
+    "trace",
+    "train",
+    "up",
+    "work",
+]

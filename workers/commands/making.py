@@ -1,0 +1,112 @@
+"""The commands that make a network, and measure the house."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from workers.commands.beginning import Survey, begun
+from workers.errors import Failed
+from workers.process import set_kernel_cache, tune_malloc
+from workers.settings import Settings
+
+
+def train(
+    data: Path,
+    *,
+    out: Path = Path("weights"),
+    name: Literal["crts-rows", "crts-shallow"] = "crts-rows",
+    epochs: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> None:
+    """Train a network on labelled light curves; writes weights and card.
+
+    Parameters
+    ----------
+    data
+        Folder with crts_south.npz.
+    out
+        Folder for the weights and the card.
+    name
+        Of the network and its card: the stream's, or the paper's.
+    epochs
+        Passes over the data; the recipe's own if not given.
+    seed
+        The same seed on the same kind of device gives the same weights.
+    device
+        cpu, cuda, or auto.
+    """
+    tune_malloc()
+    set_kernel_cache()
+    try:
+        from models.train import Epoch
+        from models.train import train as fit
+    except ModuleNotFoundError as error:
+        msg = f"training needs {error.name}: pip install 'nightjar[models]'"
+        raise Failed(msg) from None
+    from workers.show import epoch_line
+
+    def say(epoch: Epoch) -> None:
+        print(epoch_line(epoch), flush=True)
+
+    card = fit(data, out, name, epochs, seed, device, say)
+    print(f"{card.classifier} in {card.weights}")
+
+
+def bench(
+    *stages: str,
+    json: bool = False,
+    seed: int = 1,
+    rounds: int = 3,
+    alerts: int | None = None,
+    objects: int | None = None,
+    survey: Survey | None = None,
+    packets: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
+    plot: Path | None = None,
+    light_curves: Path | None = None,
+    settings: Settings | None = None,
+) -> None:
+    """Measure each stage beside what it is compared with, in turns, on this machine.
+
+    Parameters
+    ----------
+    stages
+        decode, labels, dmdt, network, curves, consume, route, latency, burst, start, memory, audit
+        or restart; all of them (some minutes) if none is named.
+    json
+        One JSON object instead of the table.
+    seed
+        Another seed is another night.
+    rounds
+        Turns of each figure and its comparison.
+    alerts
+        How many alerts a stage with Kafka takes, instead of its own number.
+    objects
+        How many light curves the stage restart keeps.
+    survey
+        Only this survey's packets.
+    packets
+        Packet files to measure with instead of a simulated night.
+    plot
+        A CSV file for the cost of an alert against the length of its light curve.
+    light_curves
+        Folder with crts_south.npz: the network's modes are compared on its test split.
+    """
+    tune_malloc()
+    set_kernel_cache()
+    from workers import log
+    from workers.bench.bench import Bench
+    from workers.bench.run import run
+
+    def say(words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
+
+    sizes = (seed, rounds, alerts, objects, survey)
+    settings = begun(settings)
+    log.configure("console", "error")  # what waits at a start is no news here
+    one = Bench(settings, *sizes, packets, plot, light_curves, say)
+    run(one, stages, json)
