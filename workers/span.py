@@ -30,7 +30,8 @@ from workers.errors import Failed
 from workers.intake import Intake, Rebalanced
 from workers.kafka import TRANSACTION_TIMEOUT_MS, Stopped, is_fatal, patiently
 from workers.log import logger
-from workers.outputs import LETTER_BYTES, Outputs, letter_of
+from workers.outputs import Outputs
+from workers.refusals import Refusals
 
 #: A transaction is committed early when this much is waiting: memory stays bounded in a backlog.
 _HEAVY_RECORDS = 20_000
@@ -74,14 +75,6 @@ class Stage(Protocol):
         """The batch was not committed: forget the staged copy."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    """Why a record is buried, and how many of its bytes the letter may hold."""
-
-    error: str
-    room: int
-
-
 @dataclass(slots=True)
 class Span:
     """Runs one stage between an intake and a transactional producer until it is asked to stop."""
@@ -99,7 +92,7 @@ class Span:
     looks: Sequence[Callable[[Intake], None]] = ()  # once a second, with nothing in hand
     _outputs: Outputs = field(init=False)
     _alone: Message | None = None  # the record in hand, if it is the only one
-    _refused: dict[tuple[str, int, int], _Refused] = field(default_factory=dict)  # by place
+    _refusals: Refusals = field(init=False)
     _waiting: list[Message] = field(default_factory=list)  # consumed, not yet given to the stage
     _waiting_bytes: int = 0
     _records: int = 0  # consumed since the last commit
@@ -113,6 +106,7 @@ class Span:
 
     def __post_init__(self) -> None:
         self._outputs = Outputs(self.stage.span, self.group)
+        self._refusals = Refusals(self.stage.span, self.dead_topic)
         self._breath = Breath(self.intake.stay, _LONG_S)
 
     def run(self) -> None:
@@ -129,10 +123,7 @@ class Span:
         try:
             while not self.stop():
                 self._turn()
-            if self._waiting:
-                self._take()
-            if self._records:
-                self._commit()
+            self._finish()
         except Rebalanced:
             self._abandon("rebalance")
         except Stopped:
@@ -158,16 +149,20 @@ class Span:
             messages = self.intake.consume(max(wait, 0.001))
             if messages:
                 self._gather(messages)
-            if self._waiting and (self._due() or self.intake.careful or self._full()):
+            if self._waiting and (self.intake.careful or self._full()):
                 self._take()
-                self.intake.go_on()
-            # What waits may have become due a moment ago, between these lines: it was not taken, so
-            # a commit now would step over it.
-            if not self._waiting and (self.intake.lost or (self._records and self._due())):
-                self._commit()
+            if self.intake.lost or (self._records and self._due()):
+                self._finish()
         except Rebalanced:
             self._abandon("rebalance")
             self.intake.settle()
+
+    def _finish(self) -> None:
+        """Take what waits, then commit: a commit alone would step over what was not taken."""
+        if self._waiting:
+            self._take()
+        if self._records or self.intake.lost:
+            self._commit()
 
     def _gather(self, messages: list[Message]) -> None:
         if not self._records:
@@ -182,9 +177,15 @@ class Span:
         return len(self._waiting) >= BATCH_RECORDS or self._waiting_bytes >= BATCH_BYTES
 
     def _take(self) -> None:
-        """Give the stage what is waiting."""
+        """Give the stage what is waiting.
+
+        Raises
+        ------
+        Rebalanced
+            The share changed meanwhile.
+        """
         messages, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        if self._refused:
+        if self._refusals:
             messages = [message for message in messages if not self._buried(message)]
         try:
             with self._breath, self.metrics.stage.time():
@@ -194,6 +195,7 @@ class Span:
         except Exception as exc:  # whatever a record may do to a kernel: find that record
             logger().error("stage failed", span=self.stage.span, error=repr(exc), exc_info=exc)
             self._isolate(messages, exc)
+            self.intake.go_on()
             return
         if self._records == 1 and messages:
             self._alone = messages[0]
@@ -203,6 +205,7 @@ class Span:
             if self.intake.careful >= self.intake.limit:
                 self.intake.careful = 0
         self.metrics.batch_size.observe(len(messages))
+        self.intake.go_on()
 
     def _isolate(self, messages: list[Message], exc: Exception) -> None:
         """Halve the batch until the record that a stage cannot take stands alone, and bury it.
@@ -215,7 +218,7 @@ class Span:
         (message,) = messages
         self.stage.drop()
         self._outputs = Outputs(self.stage.span, self.group)
-        self._refuse(message, exc)
+        self._refusals.note(message, exc)
         self._buried(message)
         self._at_once = True
 
@@ -224,40 +227,12 @@ class Span:
         self._abandon(None)
         self.intake.careful = max(min(n, self.intake.limit) // 2, 1)
 
-    def _refuse(self, message: Message, exc: Exception) -> None:
-        """Note that a record is to be buried, for what it did to the stage or what Kafka said.
-
-        Raises
-        ------
-        Failed
-            Not even its letter is taken.
-        """
-        place = message.topic(), message.partition(), message.offset()
-        before = self._refused.get(place)
-        if before is not None and before.room == 0:
-            msg = (
-                f"{self.dead_topic} takes no letter of {place[0]}[{place[1]}] at {place[2]}, not "
-                f"even without its bytes: {exc}. See to that topic's max.message.bytes, and start "
-                "again"
-            )
-            raise Failed(msg) from exc
-        if before is None:
-            error = f"{self.stage.span}: {exc!r}"
-            self._refused[place] = _Refused(error, LETTER_BYTES)
-            logger().error("dead letter", span=self.stage.span, error=error, offset=place[2])
-        else:  # it was the letter: its bytes stand at its origin
-            self._refused[place] = _Refused(before.error, 0)
-
     def _buried(self, message: Message) -> bool:
-        """Bury a record that was refused before; whether it was."""
-        refused = self._refused.get((message.topic(), message.partition(), message.offset()))
-        if refused is None:
-            return False
-        letter = letter_of(message, "stage_failed", refused.error)
-        self._outputs.bury(self.dead_topic, [letter], refused.room)
-        if self._records == 1:
+        """Bury a record if it was refused before; whether it was."""
+        buried = self._refusals.bury(message, self._outputs)
+        if buried and self._records == 1:
             self._alone = message
-        return True
+        return buried
 
     def _left(self) -> float:
         """Seconds until what is in hand is due; after a pause, that is soon after it came."""
@@ -307,11 +282,7 @@ class Span:
         self._committed = time.monotonic()
         for call in outputs.afterwards:
             call(committed_ms)
-        if self._refused:
-            at = self.intake.standing()
-            past = [p for p in self._refused if p[2] < at.get(f"{p[0]}[{p[1]}]", 0)]
-            for place in past:
-                del self._refused[place]
+        self._refusals.forget(self.intake.standing())
         logger().debug("commit", span=self.stage.span, records=self._records)
         self._clear()
 
@@ -360,7 +331,7 @@ class Span:
         elif self._alone is None:
             self._halve(self._records)
         else:  # taken anew, as the client needs a moment after an abort
-            self._refuse(self._alone, exc)
+            self._refusals.note(self._alone, exc)
             self._halve(1)
 
     def _abandon(self, why: str | None) -> None:
