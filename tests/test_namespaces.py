@@ -45,8 +45,8 @@ class Place:
         client = {"bootstrap.servers": self.kafka.bootstrap}
         namespace = topics.Namespace(name, "crts-rows")
         topics.ensure(client, namespace, 2, 1)
-        for source in (self.survey, "ledger"):
-            topics.twin(self.admin, self.admin, namespace, source, 1, never)
+        for source, count in ((self.survey, 2), ("ledger", 1)):
+            topics.twin(self.admin, namespace, source, count, 1, never)
         twin = TopicPartition(namespace.twin(self.survey), 0, 3)
         member = Consumer({**client, "group.id": namespace.group("decode")})
         member.commit(offsets=[twin], asynchronous=False)
