@@ -1,4 +1,4 @@
-# make install | demo | test | check | bench | chaos | crashes | rubbish | soak | up | clean
+# make install | demo | test | long | check | bench | chaos | crashes | rubbish | soak | up | clean
 #
 # Pins are remade, after an edit of pyproject.toml's dependencies, with
 #   uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes \
@@ -11,7 +11,7 @@ BIN := .venv/bin
 # The stamp is named by what was installed: the same pins need no second installation, nor network.
 STAMP := .venv/installed-$(shell cat constraints.txt pyproject.toml workers/kafka_jars.sha256 | cksum | tr ' ' '-')
 
-.PHONY: install demo test check bench chaos crashes rubbish soak up clean
+.PHONY: install demo test long check bench chaos crashes rubbish soak up clean
 
 install: $(STAMP)
 
@@ -38,6 +38,10 @@ up: install
 
 test: install
 	@$(BIN)/python -m pytest
+
+# The tests, and those of half a minute each that are left out of them.
+long: install
+	@$(BIN)/python -m pytest --long
 
 check: install
 	$(BIN)/ruff check .
@@ -70,7 +74,7 @@ crashes: install
 MINUTES ?= 30
 RATE ?= 4000
 soak: install
-	@$(BIN)/python -m pytest tests/test_pressure.py --faults 1
+	@$(BIN)/python -m pytest tests/test_pressure.py --long
 	@PYTHONPATH=tests $(BIN)/python -c 'import sys; from workers.process import set_kernel_cache; \
 	  set_kernel_cache(); import soak; sys.exit(soak.main())' --minutes $(MINUTES) --rate $(RATE)
 

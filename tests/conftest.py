@@ -23,8 +23,16 @@ HOUSE = Path(__file__).parents[1]
 set_kernel_cache()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="of half a minute: make long"))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--faults", type=int, default=4, help="faults of the crash campaign")
+    parser.addoption("--long", action="store_true", help="run what is marked as long, too")
     parser.addoption("--kind", default="", help="a word in the names of its faults")
     parser.addoption("--rate", type=int, default=300, help="packets a second meanwhile")
     parser.addoption("--plan-seed", type=int, default=1, help="seed of its plan")

@@ -198,6 +198,7 @@ def test_kafka_killed_in_the_middle_of_a_night(
                 process.wait()
 
 
+@pytest.mark.long
 def test_state_of_another_kafka_is_not_taken(namespace: str, tmp_path: Path) -> None:
     """Kafka's data are lost and the workers' state is not: it is of topics that are no more."""
     night = Simulation("ztf", 20, 30, 12, cutouts=False)

@@ -34,6 +34,7 @@ def test_bf16_names_the_test_stars_as_fp32_does(shared_data: Path, card: Card) -
     )
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not (shutil.which("c++") or shutil.which("g++")), reason="no C++ compiler")
 def test_compiled_bf16_names_the_test_stars_as_fp32_does(shared_data: Path) -> None:
     """What a CPU with AMX may choose: tried on any."""

@@ -53,12 +53,9 @@ def works_in(process: Path, folder: Path) -> bool:
         return False
 
 
-def test_a_burst_while_kafka_stands_still_now_and_then(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.long
+def test_a_burst_while_kafka_stands_still_now_and_then(tmp_path: Path) -> None:
     """Memory stays bounded, nobody is put out of a group, and labels are prompt again at once."""
-    if not request.config.getoption("--faults"):
-        pytest.skip("half a minute of a run of its own: make soak, or --faults 1")
     port = str(free_port())
     bootstrap = f"127.0.0.1:{port}"
     night = simulated("elasticc", 5, 1500)
