@@ -44,14 +44,14 @@ def test_campaign(tmp_path: Path, request: pytest.FixtureRequest) -> None:
         if len(kinds) > n:
             plan = house.chance.sample(kinds, n)
         house.chance.shuffle(plan)
-        until(lambda: bool(house.arrived), house)
+        until(lambda: len(house.arrived), 1, house)
         struck = []
         for kind in plan:
             time.sleep(house.chance.uniform(*_PAUSE))
             struck.append((kind, FAULTS[kind](house)))
         house.hush()
         sent = reader.alerts(house.packets())
-        until(lambda: len(house.arrived) >= len(sent), house)
+        until(lambda: len(house.arrived), len(sent), house)
         found = reader.labels(house.kafka.bootstrap, house.namespace)
         order = reader.detections(house.kafka.bootstrap, house.namespace)
         again = reader.labels(house.kafka.bootstrap, replayed(house, len(sent)))
@@ -64,8 +64,7 @@ def test_campaign(tmp_path: Path, request: pytest.FixtureRequest) -> None:
 def replayed(house: House, n: int) -> str:
     """The campaign's own detections through the other hops, undisturbed; the namespace."""
     namespace = f"{house.namespace}-again"
-    stop = house._over.is_set
-    topics.ensure(house.client, topics.Namespace(namespace, "none"), PARTITIONS, 1, stop)
+    topics.ensure(house.client, topics.Namespace(namespace, "none"), PARTITIONS, 1)
     producer = Producer({**house.client, "enable.idempotence": True})
     source = f"{house.namespace}.detections"
     for partition, key, value in each_record(house.kafka.bootstrap, source):
@@ -88,19 +87,22 @@ def wait_for_labels(house: House, namespace: str, n: int) -> None:
     reader = Consumer({**house.client, "group.id": "count", "isolation.level": "read_committed"})
     topic, have = f"{namespace}.labels", 0
     reader.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(PARTITIONS)])
-    deadline = time.monotonic() + _PATIENCE_S
+    headway = time.monotonic()
     while have < n:
-        assert time.monotonic() < deadline, house.workers.logs()
-        have += sum(message.error() is None for message in reader.consume(5000, 0.2))
+        assert time.monotonic() - headway < _PATIENCE_S, house.workers.logs()
+        if some := sum(message.error() is None for message in reader.consume(5000, 0.2)):
+            have, headway = have + some, time.monotonic()
     reader.close()
 
 
-def until(true: Callable[[], bool], house: House) -> None:
-    """Wait for it, as long as there is headway."""
-    deadline = time.monotonic() + _PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, house.workers.logs()
+def until(arrived: Callable[[], int], n: int, house: House) -> None:
+    """Wait for n labels, as long as there is headway."""
+    have, headway = 0, time.monotonic()
+    while have < n:
+        assert time.monotonic() - headway < _PATIENCE_S, house.workers.logs()
         time.sleep(0.2)
+        if (now := arrived()) > have:
+            have, headway = now, time.monotonic()
 
 
 def report(house: House, struck: list[tuple[str, float]], wrong: Counter[str], sent: int) -> None:
