@@ -47,6 +47,8 @@ _LIMIT = 500
 #: Each label is a whole file with the same header; the rest are numbers that hardly shrink.
 _COMPRESSION = {"decode": "none", "curves": "none", "classify": "lz4"}
 _networks: dict[Classify, Classifier] = {}
+#: Before a fenced worker begins anew; twice as long each time, until it has got on for a while.
+_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 #: Longer than a commit may take to give up by itself.
 _STUCK_S = TRANSACTION_TIMEOUT_MS / 1000 + 15
 
@@ -146,9 +148,10 @@ def _keep_running(settings: Settings, span: str, stop: Stop, number: int | None)
     where the state directory was deleted, another may have that name now, so a slot is taken anew.
     `number` is of the slot that a predecessor is giving up, if there is one.
     """
-    pause = 1.0
+    pause = _PAUSE_S
     place = Path(settings.state_dir), settings.namespace, span
     while not stop():
+        began = time.monotonic()
         try:
             with (
                 _slot(place, number, stop) as slot,
@@ -157,9 +160,11 @@ def _keep_running(settings: Settings, span: str, stop: Stop, number: int | None)
                 made, number = number is not None, None
                 run(settings, span, slot, stop, ending, made)
         except Fenced as exc:
+            if time.monotonic() - began > _LONGEST_PAUSE_S:  # it had got on
+                pause = _PAUSE_S
             logger().error("begins anew", span=span, error=str(exc), in_s=pause)
             stop.wait(pause)
-            pause = min(2 * pause, 30.0)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
 def _slot(place: tuple[Path, str, str], number: int | None, stop: Stop) -> slots.Slot:
