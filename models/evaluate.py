@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker.grids import GRIDS
-from models import catalogue, forward
+from models import catalogue, forward, metrics
 from models.cards import Card
 from models.catalogue import Catalogue
 
 #: Lengths of curves at which accuracy is quoted.
 LENGTHS = (5, 10, 20, 50, 100)
-BINS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +42,14 @@ def score(
     nightly: bool = False,
 ) -> Score:
     """Compare probabilities (object, class) with true classes (object,)."""
-    named = probabilities.argmax(axis=1)
-    top = probabilities.max(axis=1)
-    right = named == label
-    recalls = [right[label == c].mean() for c in np.unique(label)]
-    which = np.minimum((top * BINS).astype(np.int64), BINS - 1)
-    gap = np.bincount(which, top - right, BINS)
+    result = metrics.measure(probabilities, label)
     return Score(
         points=points,
         nightly=nightly,
-        objects=len(label),
-        accuracy=float(right.mean()),
-        balanced=float(np.mean(recalls)),
-        ece=float(np.abs(gap).sum() / len(label)),
+        objects=result.objects,
+        accuracy=result.accuracy,
+        balanced=result.balanced_accuracy,
+        ece=result.ece,
     )
 
 
