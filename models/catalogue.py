@@ -1,9 +1,8 @@
-"""Labelled light curves of the Catalina southern survey (CRTS-S), in the units of the stream."""
+"""Light curves of stars with known classes (Catalina, CRTS), in the units of the stream."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +12,14 @@ from numpy.typing import NDArray
 
 from broker import dmdt
 from broker.grids import MICRODAYS, TENTH_MMAG, Grid
+from models import curve_files
+from models.curve_files import LABELS, CurveFile
 
 FILE = "crts_south.npz"
 #: Class number in the catalogue of Drake et al. (2017) -> our name; the seven of Mahabal et al.
 #: 2017, in the order of the network's output.
 CLASSES = {5: "EW", 6: "EA", 1: "RRab", 2: "RRc", 3: "RRd", 7: "rotating", 8: "LPV"}
+SEVEN = tuple(CLASSES.values())
 #: A few dates are corrupt: points further from the median time than this are left out.
 MOST_DAYS = 4000
 #: A gap of half a day begins a new night.
@@ -29,15 +31,19 @@ class Catalogue:
     """Light curves with known classes; points of object i are rows first[i]:first[i + 1], in
     order of time.
 
-    ``time`` (point,) i8 microdays, ``magnitude`` (point,) i4 0.1 mmag, ``first`` (object + 1,) i8,
-    ``label`` (object,) i8 index into CLASSES, ``split`` (object,) i8 a hash of the object's name.
+    ``time`` (point,) i8 microdays, ``magnitude`` (point,) i4 0.1 mmag, ``error`` (point,) f8
+    magnitudes (0: not known), ``first`` (object + 1,) i8, ``label`` (object,) i8 index of the
+    class, ``split`` (object,) i8 a hash of the object's name, ``fingerprint`` (object,) u4 a hash
+    of its light curve as the source gives it, whole.
     """
 
     time: NDArray[np.int64]
     magnitude: NDArray[np.int32]
+    error: NDArray[np.float64]
     first: NDArray[np.int64]
     label: NDArray[np.int64]
     split: NDArray[np.int64]
+    fingerprint: NDArray[np.uint32]
 
     def __len__(self) -> int:
         return len(self.label)
@@ -65,9 +71,7 @@ class Catalogue:
         """Some objects (object,), each with its first n (object,) points only."""
         first = np.concatenate([[0], np.cumsum(n)])
         row = np.repeat(self.first[objects] - first[:-1], n) + np.arange(first[-1])
-        return Catalogue(
-            self.time[row], self.magnitude[row], first, self.label[objects], self.split[objects]
-        )
+        return self._rows(row, first, objects)
 
     def counts(self, grid: Grid) -> NDArray[np.int32]:
         """DMDT counts (object, cell) of all points, by the kernels of the stream."""
@@ -80,13 +84,24 @@ class Catalogue:
         """
         keep = _first_of_night(self.time, self.first)
         kept = np.concatenate([[0], np.cumsum(keep)])
+        return self._rows(keep, kept[self.first], slice(None))
+
+    def _rows(
+        self, row: NDArray, first: NDArray[np.int64], objects: NDArray[np.int64] | slice
+    ) -> Catalogue:
         return Catalogue(
-            self.time[keep], self.magnitude[keep], kept[self.first], self.label, self.split
+            self.time[row],
+            self.magnitude[row],
+            self.error[row],
+            first,
+            self.label[objects],
+            self.split[objects],
+            self.fingerprint[objects],
         )
 
 
 def read(folder: Path) -> Catalogue:
-    """Read ``crts_south.npz`` (arrays t, m, off, ids, lab) from a folder.
+    """The seven classes of ``crts_south.npz`` in a folder.
 
     Raises
     ------
@@ -95,45 +110,50 @@ def read(folder: Path) -> Catalogue:
     ValueError
         It is not that file.
     """
-    path = folder / FILE
-    if not path.is_file():
-        msg = f"{path}: no such file; training and evaluation need the CRTS-S light curves"
-        raise FileNotFoundError(msg)
-    try:
-        with np.load(path) as file:
-            t, m, off, ids, lab = (file[name] for name in ("t", "m", "off", "ids", "lab"))
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        msg = f"{path}: expected arrays t, m, off, ids and lab: {error}"
-        raise ValueError(msg) from error
-    return from_arrays(t, m, off, ids, lab)
+    file = curve_files.read(folder / FILE)
+    return of(file, known(file, "crts-south", SEVEN))
 
 
-def from_arrays(t: NDArray, m: NDArray, off: NDArray, ids: NDArray, lab: NDArray) -> Catalogue:
-    """Clean, sort and round; objects of other classes are left out.
+def known(file: CurveFile, labels: str, classes: Sequence[str]) -> NDArray[np.int64]:
+    """Index into `classes` of each object (object,) i8; -1 for one of another class.
 
     Parameters
     ----------
-    t, m : (point,)
-        MJD in days, magnitudes.
-    off : (object + 1,)
-    ids, lab : (object,)
-        Names, and class numbers of the catalogue (keys of CLASSES).
+    labels : str
+        Whose class numbers the file holds, a key of LABELS.
     """
-    order = {number: i for i, number in enumerate(CLASSES)}
-    objects = [i for i in range(len(lab)) if int(lab[i]) in order]
+    numbers = LABELS[labels]
+    place = {number: classes.index(c) for number, c in numbers.items() if c in classes}
+    return np.array([place.get(number, -1) for number in file.lab.tolist()], np.int64)
+
+
+def of(file: CurveFile, label: NDArray[np.int64]) -> Catalogue:
+    """Clean, sort and round the objects of a file whose label (object,) is not -1.
+
+    Raises
+    ------
+    ValueError
+        The file holds fluxes.
+    """
+    if file.flux:
+        msg = f"{file.path}: it holds fluxes f; expected magnitudes m"
+        raise ValueError(msg)
+    objects = np.flatnonzero(label >= 0)
     rows, lengths = [], []
     for i in objects:
-        here = np.arange(off[i], off[i + 1])
-        here = here[np.abs(t[here] - np.median(t[here])) <= MOST_DAYS]
-        rows.append(here[np.argsort(t[here], kind="stable")])
+        here = np.arange(file.off[i], file.off[i + 1])
+        here = here[np.abs(file.t[here] - np.median(file.t[here])) <= MOST_DAYS]
+        rows.append(here[np.argsort(file.t[here], kind="stable")])
         lengths.append(len(here))
-    row = np.concatenate(rows)
+    row = np.concatenate([np.zeros(0, np.int64), *rows])
     return Catalogue(
-        time=np.rint(t[row].astype(np.float64) * MICRODAYS).astype(np.int64),
-        magnitude=np.rint(m[row].astype(np.float64) * TENTH_MMAG).astype(np.int32),
-        first=np.concatenate([[0], np.cumsum(lengths)]),
-        label=np.array([order[int(lab[i])] for i in objects]),
-        split=np.array([zlib.crc32(str(ids[i]).encode()) for i in objects]),
+        time=np.rint(file.t[row] * MICRODAYS).astype(np.int64),
+        magnitude=np.rint(file.value[row].astype(np.float64) * TENTH_MMAG).astype(np.int32),
+        error=file.e[row].astype(np.float64),
+        first=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+        label=label[objects],
+        split=file.split[objects],
+        fingerprint=file.fingerprints[objects],
     )
 
 

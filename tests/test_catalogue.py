@@ -7,14 +7,24 @@ import numpy as np
 import pytest
 
 from broker.grids import GRIDS
-from models import catalogue
+from models import catalogue, curve_files
 
 
 def small() -> catalogue.Catalogue:
     t = np.array([3.0, 1.0, 1.01, 9000.0, 2.0, 5.0, 5.9, 6.1, 10.0])
-    m = np.array([15.0, 14.00004, 14.00006, 13.0, 16.0, 12.0, 12.1, 12.2, 1.0])
-    off = np.array([0, 5, 8, 9])
-    return catalogue.from_arrays(t, m, off, np.array([11, 12, 13]), np.array([8, 5, 9]))
+    m = np.array([15.0, 14.00004, 14.00006, 13.0, 16.0, 12.0, 12.1, 12.2, 1.0], np.float32)
+    file = curve_files.CurveFile(
+        Path("small.npz"),
+        t,
+        m,
+        False,
+        (t / 100).astype(np.float32),
+        np.zeros(9, np.uint8),
+        np.array([0, 5, 8, 9]),
+        np.array(["11", "12", "13"]),
+        np.array([8, 5, 9]),
+    )
+    return catalogue.of(file, catalogue.known(file, "crts-south", catalogue.SEVEN))
 
 
 def test_curves_are_cleaned_sorted_and_in_the_streams_units() -> None:
@@ -22,7 +32,8 @@ def test_curves_are_cleaned_sorted_and_in_the_streams_units() -> None:
     assert curves.n.tolist() == [4, 3]  # a corrupt date and a delta Scuti are gone
     assert curves.time[:4].tolist() == [1_000_000, 1_010_000, 2_000_000, 3_000_000]
     assert curves.magnitude[:4].tolist() == [140_000, 140_001, 160_000, 150_000]
-    assert [list(catalogue.CLASSES.values())[i] for i in curves.label] == ["LPV", "EW"]
+    assert curves.error[:4] == pytest.approx([0.01, 0.0101, 0.02, 0.03])
+    assert [catalogue.SEVEN[i] for i in curves.label] == ["LPV", "EW"]
     assert curves.split.tolist() == [zlib.crc32(b"11"), zlib.crc32(b"12")]
 
 
@@ -55,9 +66,11 @@ def test_the_three_parts_share_no_object_and_leave_none_out() -> None:
     curves = catalogue.Catalogue(
         np.arange(size),
         np.zeros(size, np.int32),
+        np.zeros(size),
         np.arange(size + 1),
         np.zeros(size, np.int64),
         np.array([zlib.crc32(str(i).encode()) for i in range(size)]),
+        np.zeros(size, np.uint32),
     )
     parts = (curves.test, curves.validation, curves.training)
     assert sorted(np.concatenate(parts)) == list(range(size))
@@ -67,9 +80,6 @@ def test_the_three_parts_share_no_object_and_leave_none_out() -> None:
 def test_a_missing_or_wrong_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"crts_south\.npz: no such file"):
         catalogue.read(tmp_path)
-    np.savez(tmp_path / "crts_south.npz", t=np.zeros(1))
-    with pytest.raises(ValueError, match="expected arrays t, m, off, ids and lab"):
-        catalogue.read(tmp_path)
     (tmp_path / "crts_south.npz").write_bytes(b"<html>")
-    with pytest.raises(ValueError, match="expected arrays t, m, off, ids and lab"):
+    with pytest.raises(ValueError, match=r"crts_south\.npz: expected an \.npz of flat arrays"):
         catalogue.read(tmp_path)

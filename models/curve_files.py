@@ -1,0 +1,247 @@
+"""Files of labelled light curves: one layout for all surveys, and whose class numbers they hold."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker.grids import MICRODAYS
+
+#: What a class number means, by who gave it.
+LABELS: Mapping[str, Mapping[int, str]] = {
+    # Drake et al. (2017), the Catalina Surveys Southern periodic variable star catalogue.
+    "crts-south": {
+        1: "RRab",
+        2: "RRc",
+        3: "RRd",
+        4: "Blazhko",
+        5: "EW",
+        6: "EA",
+        7: "rotating",
+        8: "LPV",
+        9: "delta Scuti",
+        10: "10",
+        11: "11",
+        12: "12",
+        13: "13",
+    },
+    # Drake et al. (2014), the northern catalogue: other numbers for the same classes.
+    "crts-north": {
+        1: "EW",
+        2: "EA",
+        3: "beta Lyrae",
+        4: "RRab",
+        5: "RRc",
+        6: "RRd",
+        7: "Blazhko",
+        8: "rotating",
+        9: "anomalous Cepheid",
+        10: "Cepheid II",
+        11: "HADS",
+        12: "LADS",
+        13: "LPV",
+        14: "ellipsoidal",
+        15: "hump",
+        16: "PCEB",
+    },
+    # Ours, for transients and whatever else comes in several bands.
+    "transients": {
+        0: "not a transient",
+        1: "SN Ia",
+        2: "SN II",
+        3: "SN Ib/c",
+        4: "SN IIn",
+        5: "SLSN",
+        6: "TDE",
+        7: "AGN",
+        8: "CV",
+        9: "other transient",
+        10: "RRab",
+        11: "RRc",
+        12: "kilonova",
+        13: "flare",
+        14: "blazar",
+        15: "supernova",
+        16: "high proper motion",
+        17: "LPV",
+        18: "other variable",
+    },
+}
+#: Words in a file's name that tell whose numbers it holds.
+_WORDS = {
+    "south": "crts-south",
+    "north": "crts-north",
+    "snpcc": "transients",
+    "mallorn": "transients",
+    "ztf": "transients",
+    "bts": "transients",
+    "tde": "transients",
+    "slsn": "transients",
+    "rrlyrae": "transients",
+    "elasticc": "transients",
+    "transients": "transients",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CurveFile:
+    """Labelled light curves as they stand in a file; object i is rows off[i]:off[i + 1].
+
+    ``t`` (point,) f8 MJD in days, ``value`` (point,) f4 magnitudes or fluxes, ``flux`` which of the
+    two, ``e`` (point,) f4 error of the value (0: not known), ``b`` (point,) u1 band, ``off``
+    (object + 1,) i8, ``ids`` (object,) names, ``lab`` (object,) i8 class numbers.
+    """
+
+    path: Path
+    t: NDArray[np.float64]
+    value: NDArray[np.float32]
+    flux: bool
+    e: NDArray[np.float32]
+    b: NDArray[np.uint8]
+    off: NDArray[np.int64]
+    ids: NDArray[np.str_]
+    lab: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.lab)
+
+    @property
+    def split(self) -> NDArray[np.int64]:
+        """(object,) i8 crc32 of each name; test objects of training sets have split % 5 == 1."""
+        return np.array([zlib.crc32(name.encode()) for name in self.ids.tolist()], np.int64)
+
+    @property
+    def fingerprints(self) -> NDArray[np.uint32]:
+        """(object,) u4 crc32 of each light curve: the same curve has it in whatever file."""
+        time = np.rint(self.t * MICRODAYS).astype("<i8")
+        value = self.value.astype("<f4")
+        return np.array(
+            [
+                zlib.crc32(value[a:z].tobytes(), zlib.crc32(time[a:z].tobytes()))
+                for a, z in zip(self.off[:-1], self.off[1:], strict=True)
+            ],
+            np.uint32,
+        )
+
+    def take(self, objects: NDArray[np.int64]) -> CurveFile:
+        """Some of the objects (object,)."""
+        return self.rows(objects, np.diff(self.off)[objects])
+
+    def rows(self, objects: NDArray[np.int64], n: NDArray[np.int64]) -> CurveFile:
+        """Some objects (object,), each with its first n (object,) rows."""
+        off = np.concatenate([[0], np.cumsum(n)])
+        row = np.repeat(self.off[objects] - off[:-1], n) + np.arange(off[-1])
+        return CurveFile(
+            self.path,
+            self.t[row],
+            self.value[row],
+            self.flux,
+            self.e[row],
+            self.b[row],
+            off,
+            self.ids[objects],
+            self.lab[objects],
+        )
+
+    def band(self, band: int) -> CurveFile:
+        """All objects, with their points of one band only."""
+        keep = self.b == band
+        off = np.concatenate([[0], np.cumsum(keep)])[self.off]
+        part = (self.t[keep], self.value[keep], self.flux, self.e[keep], self.b[keep])
+        return CurveFile(self.path, *part, off, self.ids, self.lab)
+
+
+def labels_by_name(path: Path) -> str | None:
+    """Whose class numbers a file of that name holds, a key of LABELS; None where it tells nothing.
+
+    >>> labels_by_name(Path("kept/crts_north_fifth.npz"))
+    'crts-north'
+    """
+    name = path.stem.lower()
+    return next((labels for word, labels in _WORDS.items() if word in name), None)
+
+
+def read(path: Path) -> CurveFile:
+    """Read an .npz of arrays t, m or f, off, ids and lab, and e and b where there are some.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is not of that layout; the message names the file and what is wrong.
+    """
+    if not path.is_file():
+        msg = f"{path}: no such file; expected labelled light curves (.npz)"
+        raise FileNotFoundError(msg)
+    try:
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files if name in _ARRAYS}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        msg = f"{path}: {_LAYOUT}: {error}"
+        raise ValueError(msg) from error
+    try:
+        return _checked(path, arrays)
+    except ValueError as error:
+        msg = f"{path}: {_LAYOUT}: {error}"
+        raise ValueError(msg) from error
+
+
+_ARRAYS = ("t", "m", "f", "e", "b", "off", "ids", "lab")
+_LAYOUT = "expected an .npz of flat arrays t, m or f, off, ids and lab (e and b where there are)"
+
+
+def _checked(path: Path, arrays: Mapping[str, NDArray]) -> CurveFile:
+    lacking = [name for name in ("t", "off", "ids", "lab") if name not in arrays]
+    if lacking or ("m" in arrays) == ("f" in arrays):
+        given = ", ".join(sorted(arrays)) or "none of them"
+        msg = f"it holds {given}"
+        raise ValueError(msg)
+    t, off, ids, lab = (arrays[name] for name in ("t", "off", "ids", "lab"))
+    flux = "f" in arrays
+    value = arrays["f" if flux else "m"]
+    points, objects = len(t), len(lab)
+    e = arrays.get("e", np.zeros(points, np.float32))
+    b = arrays.get("b", np.zeros(points, np.uint8))
+    for name, array in (("m or f", value), ("e", e), ("b", b)):
+        if array.shape != (points,):
+            msg = f"{name} has shape {array.shape}, t {t.shape}"
+            raise ValueError(msg)
+    if ids.shape != (objects,) or off.shape != (objects + 1,):
+        msg = f"lab has {objects} objects, ids {ids.shape}, off {off.shape}: one more than objects"
+        raise ValueError(msg)
+    for name, array, kinds in (
+        ("t", t, "fiu"),
+        ("m or f", value, "fiu"),
+        ("e", e, "fiu"),
+        ("b", b, "iu"),
+        ("off", off, "iu"),
+        ("lab", lab, "iu"),
+        ("ids", ids, "iuUS"),
+    ):
+        if array.dtype.kind not in kinds:
+            msg = f"{name} is of type {array.dtype}"
+            raise ValueError(msg)
+    if not objects or off[0] != 0 or off[-1] != points or (np.diff(off) < 1).any():
+        msg = f"off must rise from 0 to the {points} points, with a point for each object"
+        raise ValueError(msg)
+    if not (np.isfinite(t).all() and np.isfinite(value).all()):
+        msg = "a time or a value is not finite"
+        raise ValueError(msg)
+    return CurveFile(
+        path,
+        t.astype(np.float64),
+        value.astype(np.float32),
+        flux,
+        e.astype(np.float32),
+        b.astype(np.uint8),
+        off.astype(np.int64),
+        np.char.decode(ids) if ids.dtype.kind == "S" else ids.astype(np.str_),
+        lab.astype(np.int64),
+    )
