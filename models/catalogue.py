@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 from broker import dmdt
 from broker.grids import MICRODAYS, TENTH_MMAG, Grid
 from models import curve_files
-from models.curve_files import LABELS, CurveFile
+from models.curve_files import LABELS, WIDER, CurveFile
 
 FILE = "crts_south.npz"
 #: Class number in the catalogue of Drake et al. (2017) -> our name; the seven of Mahabal et al.
 #: 2017, in the order of the network's output.
 CLASSES = {5: "EW", 6: "EA", 1: "RRab", 2: "RRc", 3: "RRd", 7: "rotating", 8: "LPV"}
 SEVEN = tuple(CLASSES.values())
-#: A few dates are corrupt: points further from the median time than this are left out.
-MOST_DAYS = 4000
 #: A gap of half a day begins a new night.
 NIGHT = MICRODAYS // 2
 
@@ -122,13 +120,16 @@ def known(file: CurveFile, labels: str, classes: Sequence[str]) -> NDArray[np.in
     labels : str
         Whose class numbers the file holds, a key of LABELS.
     """
-    numbers = LABELS[labels]
-    place = {number: classes.index(c) for number, c in numbers.items() if c in classes}
-    return np.array([place.get(number, -1) for number in file.lab.tolist()], np.int64)
+    place = {c: i for i, c in enumerate(classes)}
+    numbers = {
+        number: place.get(name, place.get(WIDER.get(name, ""), -1))
+        for number, name in LABELS[labels].items()
+    }
+    return np.array([numbers.get(number, -1) for number in file.lab.tolist()], np.int64)
 
 
 def of(file: CurveFile, label: NDArray[np.int64]) -> Catalogue:
-    """Clean, sort and round the objects of a file whose label (object,) is not -1.
+    """The objects of a file whose label (object,) is not -1.
 
     Raises
     ------
@@ -139,21 +140,15 @@ def of(file: CurveFile, label: NDArray[np.int64]) -> Catalogue:
         msg = f"{file.path}: it holds fluxes f; expected magnitudes m"
         raise ValueError(msg)
     objects = np.flatnonzero(label >= 0)
-    rows, lengths = [], []
-    for i in objects:
-        here = np.arange(file.off[i], file.off[i + 1])
-        here = here[np.abs(file.t[here] - np.median(file.t[here])) <= MOST_DAYS]
-        rows.append(here[np.argsort(file.t[here], kind="stable")])
-        lengths.append(len(here))
-    row = np.concatenate([np.zeros(0, np.int64), *rows])
+    file = file.take(objects)
     return Catalogue(
-        time=np.rint(file.t[row] * MICRODAYS).astype(np.int64),
-        magnitude=np.rint(file.value[row].astype(np.float64) * TENTH_MMAG).astype(np.int32),
-        error=file.e[row].astype(np.float64),
-        first=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+        time=np.rint(file.t * MICRODAYS).astype(np.int64),
+        magnitude=np.rint(file.value.astype(np.float64) * TENTH_MMAG).astype(np.int32),
+        error=file.e.astype(np.float64),
+        first=file.off,
         label=label[objects],
-        split=file.split[objects],
-        fingerprint=file.fingerprints[objects],
+        split=file.split,
+        fingerprint=file.fingerprints,
     )
 
 

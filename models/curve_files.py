@@ -26,10 +26,10 @@ LABELS: Mapping[str, Mapping[int, str]] = {
         7: "rotating",
         8: "LPV",
         9: "delta Scuti",
-        10: "10",
-        11: "11",
-        12: "12",
-        13: "13",
+        10: "rare 10",
+        11: "rare 11",
+        12: "rare 12",
+        13: "rare 13",
     },
     # Drake et al. (2014), the northern catalogue: other numbers for the same classes.
     "crts-north": {
@@ -73,6 +73,10 @@ LABELS: Mapping[str, Mapping[int, str]] = {
         18: "other variable",
     },
 }
+#: A class that a network may know under a wider name.
+WIDER: Mapping[str, str] = {"SN IIn": "SN II", "blazar": "AGN"}
+#: A few dates of CRTS are corrupt: points further from the median time than this are left out.
+MOST_DAYS = 4000
 #: Words in a file's name that tell whose numbers it holds.
 _WORDS = {
     "south": "crts-south",
@@ -91,7 +95,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class CurveFile:
-    """Labelled light curves as they stand in a file; object i is rows off[i]:off[i + 1].
+    """Labelled light curves of a file; object i is rows off[i]:off[i + 1], in order of time.
 
     ``t`` (point,) f8 MJD in days, ``value`` (point,) f4 magnitudes or fluxes, ``flux`` which of the
     two, ``e`` (point,) f4 error of the value (0: not known), ``b`` (point,) u1 band, ``off``
@@ -170,6 +174,8 @@ def labels_by_name(path: Path) -> str | None:
 def read(path: Path) -> CurveFile:
     """Read an .npz of arrays t, m or f, off, ids and lab, and e and b where there are some.
 
+    Points are put in order of time; those of corrupt dates are left out.
+
     Raises
     ------
     FileNotFoundError
@@ -187,7 +193,7 @@ def read(path: Path) -> CurveFile:
         msg = f"{path}: {_LAYOUT}: {error}"
         raise ValueError(msg) from error
     try:
-        return _checked(path, arrays)
+        return _in_order(_checked(path, arrays))
     except ValueError as error:
         msg = f"{path}: {_LAYOUT}: {error}"
         raise ValueError(msg) from error
@@ -245,3 +251,16 @@ def _checked(path: Path, arrays: Mapping[str, NDArray]) -> CurveFile:
         np.char.decode(ids) if ids.dtype.kind == "S" else ids.astype(np.str_),
         lab.astype(np.int64),
     )
+
+
+def _in_order(file: CurveFile) -> CurveFile:
+    n = np.diff(file.off)
+    of = np.repeat(np.arange(len(n)), n)
+    order = np.lexsort((file.t, of))  # stable: points of one time stay as they stood
+    t = file.t[order]
+    median = (t[file.off[:-1] + (n - 1) // 2] + t[file.off[:-1] + n // 2]) / 2
+    keep = np.abs(t - median[of]) <= MOST_DAYS
+    off = np.concatenate([[0], np.cumsum(keep)])[file.off]
+    order = order[keep]
+    part = (file.t[order], file.value[order], file.flux, file.e[order], file.b[order])
+    return CurveFile(file.path, *part, off, file.ids, file.lab)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from broker.grids import GRIDS
-from models import catalogue, forward, metrics
-from models.cards import Card
+from models import forward, metrics
 from models.catalogue import Catalogue
 
 #: Lengths of curves at which accuracy is quoted.
@@ -80,15 +78,3 @@ def scores(network: forward.Forward, curves: Catalogue, grid: str = "fiducial") 
             n = np.minimum(these.n[objects], points or np.iinfo(np.int64).max)
             probabilities = predict(network, these, objects, n, grid)
             yield score(probabilities, these.label[objects], points, nightly)
-
-
-def evaluate(card: Card, data: Path, device: str = "auto") -> list[Score]:
-    """Scores of a card's network on the test objects of the catalogue in the folder `data`.
-
-    Raises
-    ------
-    FileNotFoundError
-        The folder does not hold the light curves.
-    """
-    network = forward.prepare(card, device, shapes=(256,))
-    return list(scores(network, catalogue.read(data), card.channel.grid))

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from broker.inputs import Channel, Inputs
 from broker.taxonomy import IDS
-from models import cards, catalogue, examples, forward, network
+from models import cards, catalogue, examples, forward, network, seen
 from models.cards import Card
 from models.catalogue import Catalogue
 from models.domain import Rule
@@ -143,6 +143,8 @@ def train(
     }
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}.toml"
+    used = np.concatenate([curves.training, curves.validation])
+    training[seen.KEY] = seen.write(path.with_suffix(".safetensors"), curves.fingerprint[used])
     weights = save({name: w.contiguous().cpu() for name, w in net.state_dict().items()})
     path.with_suffix(".safetensors").write_bytes(weights)
     card = replace(

@@ -10,25 +10,22 @@ from broker.grids import GRIDS
 from models import catalogue, curve_files
 
 
-def small() -> catalogue.Catalogue:
+def small(folder: Path) -> catalogue.Catalogue:
     t = np.array([3.0, 1.0, 1.01, 9000.0, 2.0, 5.0, 5.9, 6.1, 10.0])
-    m = np.array([15.0, 14.00004, 14.00006, 13.0, 16.0, 12.0, 12.1, 12.2, 1.0], np.float32)
-    file = curve_files.CurveFile(
-        Path("small.npz"),
-        t,
-        m,
-        False,
-        (t / 100).astype(np.float32),
-        np.zeros(9, np.uint8),
-        np.array([0, 5, 8, 9]),
-        np.array(["11", "12", "13"]),
-        np.array([8, 5, 9]),
+    np.savez(
+        folder / "crts_south.npz",
+        t=t,
+        m=np.array([15.0, 14.00004, 14.00006, 13.0, 16.0, 12.0, 12.1, 12.2, 1.0], np.float32),
+        e=(t / 100).astype(np.float32),
+        off=np.array([0, 5, 8, 9]),
+        ids=np.array([11, 12, 13]),
+        lab=np.array([8, 5, 9]),
     )
-    return catalogue.of(file, catalogue.known(file, "crts-south", catalogue.SEVEN))
+    return catalogue.read(folder)
 
 
-def test_curves_are_cleaned_sorted_and_in_the_streams_units() -> None:
-    curves = small()
+def test_curves_are_cleaned_sorted_and_in_the_streams_units(tmp_path: Path) -> None:
+    curves = small(tmp_path)
     assert curves.n.tolist() == [4, 3]  # a corrupt date and a delta Scuti are gone
     assert curves.time[:4].tolist() == [1_000_000, 1_010_000, 2_000_000, 3_000_000]
     assert curves.magnitude[:4].tolist() == [140_000, 140_001, 160_000, 150_000]
@@ -37,14 +34,14 @@ def test_curves_are_cleaned_sorted_and_in_the_streams_units() -> None:
     assert curves.split.tolist() == [zlib.crc32(b"11"), zlib.crc32(b"12")]
 
 
-def test_one_point_a_night() -> None:
-    nightly = small().nightly()
+def test_one_point_a_night(tmp_path: Path) -> None:
+    nightly = small(tmp_path).nightly()
     assert nightly.n.tolist() == [3, 2]
     assert nightly.time.tolist() == [1_000_000, 2_000_000, 3_000_000, 5_000_000, 5_900_000]
 
 
-def test_cut_takes_first_points() -> None:
-    curves = small()
+def test_cut_takes_first_points(tmp_path: Path) -> None:
+    curves = small(tmp_path)
     cut = curves.cut(np.array([1, 0, 1]), np.array([2, 4, 1]))
     assert cut.n.tolist() == [2, 4, 1]
     assert cut.time.tolist() == [
@@ -55,8 +52,8 @@ def test_cut_takes_first_points() -> None:
     assert cut.label.tolist() == curves.label[[1, 0, 1]].tolist()
 
 
-def test_counts_hold_every_pair_inside_the_grid() -> None:
-    counts = small().counts(GRIDS["fiducial"])
+def test_counts_hold_every_pair_inside_the_grid(tmp_path: Path) -> None:
+    counts = small(tmp_path).counts(GRIDS["fiducial"])
     assert counts.shape == (2, 22 * 23)
     assert counts.sum(1).tolist() == [6, 3]
 
@@ -83,3 +80,18 @@ def test_a_missing_or_wrong_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "crts_south.npz").write_bytes(b"<html>")
     with pytest.raises(ValueError, match=r"crts_south\.npz: expected an \.npz of flat arrays"):
         catalogue.read(tmp_path)
+
+
+def test_a_class_is_known_by_its_own_name_or_a_wider_one(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "bts.npz",
+        t=np.arange(3.0),
+        m=np.zeros(3),
+        off=np.arange(4),
+        ids=np.arange(3),
+        lab=np.array([4, 2, 6]),  # IIn, II, TDE
+    )
+    file = curve_files.read(tmp_path / "bts.npz")
+    wide, narrow = ("SN Ia", "SN II"), ("SN II", "SN IIn")
+    assert catalogue.known(file, "transients", wide).tolist() == [1, 1, -1]
+    assert catalogue.known(file, "transients", narrow).tolist() == [1, 0, -1]

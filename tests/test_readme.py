@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -53,8 +54,8 @@ def test_commands_in_their_order(place: Path, port: str) -> None:
             if words[0] == "kafka":  # workers by hand follow: what stands now makes room
                 while standing:
                     assert standing.pop().interrupt(30)[0] in (0, 1, -2)
-            if words[0] == "train":
-                continue  # test_train_as_in_the_readme
+            if words[0] in ("train", "evaluate"):
+                continue  # test_train_and_evaluate_as_in_the_readme
             if command in STANDING:
                 standing.append(Standing(*words, cwd=place, **settings))
                 standing[-1].wait_for(STANDING[command])
@@ -113,7 +114,7 @@ def light_curves(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_train_as_in_the_readme(light_curves: Path) -> None:
+def test_train_and_evaluate_as_in_the_readme(light_curves: Path) -> None:
     (command,) = [c for c in COMMANDS if c.startswith("nightjar train")]
     words = shlex.split(command.replace("LIGHTCURVES", str(light_curves)))[1:]
     done = nightjar(*words, "--epochs", "1", cwd=light_curves)
@@ -122,6 +123,11 @@ def test_train_as_in_the_readme(light_curves: Path) -> None:
     assert len(cards) == 1
     assert tomllib.loads(cards[0].read_text())["classes"]
     assert list((light_curves / "weights").glob("*.safetensors"))
+    (command,) = [c for c in COMMANDS if c.startswith("nightjar evaluate")]
+    words = shlex.split(command.replace("LIGHTCURVES", str(light_curves)))[1:]
+    done = nightjar(*words, "--model", str(cards[0]), cwd=light_curves)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 0 <= json.loads(done.stdout)["balanced_accuracy"] <= 1
 
 
 def test_make_has_the_two_commands() -> None:

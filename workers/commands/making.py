@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from workers.commands.beginning import Survey, begun
-from workers.errors import Failed
+from workers.errors import Failed, Misused
 from workers.process import set_kernel_cache, tune_malloc
 from workers.settings import Settings
 
@@ -55,6 +55,68 @@ def train(
 
     card = fit(data, out, name, epochs, seed, device, say)
     print(f"{card.classifier} in {card.weights}")
+
+
+def evaluate(
+    data: Path,
+    *,
+    model: str | None = None,
+    labels: Literal["crts-south", "crts-north", "transients"] | None = None,
+    split: Literal["unseen", "test", "all"] = "unseen",
+    device: str = "auto",
+    json: bool = False,
+) -> None:
+    """Hold a network against labelled light curves, whole and by their first points.
+
+    Parameters
+    ----------
+    data
+        An .npz of flat arrays: t (MJD), m (magnitude) or f (flux), e (its error), b (band), off
+        (object i is rows off[i] to off[i + 1]), ids, lab (class numbers).
+    model
+        Name of a shipped network, or the path of a card; if not given, the shipped one that knows
+        most of the objects.
+    labels
+        Whose class numbers the file holds; its name tells where it can.
+    split
+        unseen: all objects whose light curves training did not use (all of a file that no
+        training saw); test: those with crc32(id) % 5 == 1; all: all.
+    device
+        cpu, cuda, or auto.
+    json
+        One JSON object instead of the table.
+    """
+    tune_malloc()
+    set_kernel_cache()
+    from models import curve_files
+
+    told = "by --labels" if labels else "by the file's name"
+    whose: str | None = labels or curve_files.labels_by_name(data)
+    if whose is None:
+        msg = f"{data}: its name does not tell whose class numbers it holds: --labels crts-south, "
+        raise Misused(msg + "crts-north or transients")
+    try:
+        from models import cards
+        from models.examine import best_known, examine
+    except ModuleNotFoundError as error:
+        msg = f"evaluation needs {error.name}: pip install 'nightjar[models]'"
+        raise Failed(msg) from None
+    from workers.evaluated import show
+    from workers.settings import Classify
+    from workers.show import json_line
+
+    try:
+        file = curve_files.read(data)
+        usual = Classify().model
+        shipped = sorted(cards.shipped(), key=lambda card: card.name != usual)
+        card = cards.find(model) if model else best_known(shipped, file, whose)
+        result = examine(card, file, whose, split, device)
+    except ValueError as error:
+        raise Failed(str(error)) from error
+    if json:
+        print(json_line(result.to_dict() | {"labels_from": told}))
+    else:
+        show(result, told)
 
 
 def bench(

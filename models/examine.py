@@ -1,0 +1,245 @@
+"""A network held against a file of labelled light curves: of whom it is asked, what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import catalogue, evaluate, feed, forward, metrics, seen
+from models.cards import Card
+from models.curve_files import LABELS, CurveFile
+from models.metrics import Metrics
+
+Split = Literal["unseen", "test", "all"]
+#: Points that curves are cut to; 0 is the whole curve.
+POINTS = (0, *evaluate.LENGTHS)
+
+
+class Namer(Protocol):
+    """Names the objects of one file from their first points."""
+
+    def __call__(self, n: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Probabilities (object, class) from the first n (object,) points of each object.
+
+        A row of NaN where the network has nothing to say of so few.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was said of the objects that have `points` points (0: of all, from whole curves).
+
+    ``named`` of ``objects`` had enough points in a band; the figures are of these.
+    """
+
+    points: int
+    objects: int
+    named: int
+    metrics: Metrics | None
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Everything that `nightjar evaluate` prints.
+
+    ``used`` says which objects count and why; ``unknown`` how many of each class, by its name in
+    the file's numbers, the network does not know.
+    """
+
+    file: str
+    labels: str
+    model: str
+    classes: tuple[str, ...]
+    used: str
+    unknown: Mapping[str, int]
+    answers: tuple[Answer, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: the figures of whole curves at the top, those of first points under `points`.
+
+        NaN stands where a class has no objects.
+        """
+        by_points = {a.points: self._figures(a) for a in self.answers}
+        return {
+            "file": self.file,
+            "labels": self.labels,
+            "model": self.model,
+            "classes": list(self.classes),
+            "used": self.used,
+            "unknown": dict(self.unknown),
+            **by_points.pop(0),
+            "points": {str(points): figures for points, figures in by_points.items()},
+        }
+
+    def _figures(self, answer: Answer) -> dict[str, Any]:
+        counts = {"objects": answer.objects, "named": answer.named}
+        if answer.metrics is None:
+            return counts
+        m = answer.metrics
+        return counts | {
+            "accuracy": m.accuracy,
+            "balanced_accuracy": m.balanced_accuracy,
+            "macro_f1": m.macro_f1,
+            "ece": m.ece,
+            "matthews": m.matthews,
+            "log_loss": m.log_loss,
+            "log_loss_gain": m.log_loss_gain,
+            "recall": dict(zip(self.classes, m.recall.tolist(), strict=True)),
+            "precision": dict(zip(self.classes, m.precision.tolist(), strict=True)),
+            "auc": dict(zip(self.classes, m.auc.tolist(), strict=True)),
+            "confusion": m.confusion.astype(int).tolist(),
+        }
+
+
+def examine(
+    card: Card,
+    file: CurveFile,
+    labels: str,
+    split: Split = "unseen",
+    device: str = "auto",
+) -> Examination:
+    """Hold a network against the objects of a file whose class it knows.
+
+    Parameters
+    ----------
+    labels : str
+        Whose class numbers the file holds, a key of `curve_files.LABELS`.
+    split : {"unseen", "test", "all"}
+        Which objects count: those whose light curves training did not use; those with
+        crc32(id) % 5 == 1; or all.
+
+    Raises
+    ------
+    ValueError
+        No object is left, or the network cannot eat what the file holds.
+    """
+    label = catalogue.known(file, labels, card.classes)
+    chosen, used = _choose(card, file, label, split)
+    if not len(chosen):
+        msg = f"{file.path}: no object to evaluate {card.name} on: {used}"
+        raise ValueError(msg)
+    part, label = file.take(chosen), label[chosen]
+    namer = _namers(card)(card, part, device)
+    points = np.diff(part.off)
+    answers = []
+    for length in POINTS:
+        objects = np.flatnonzero(points >= length)
+        if not len(objects):
+            continue
+        p = namer(np.minimum(points, length or points))[objects]
+        named = np.isfinite(p).all(axis=1)
+        result = metrics.measure(p[named], label[objects[named]]) if named.any() else None
+        answers.append(Answer(length, len(objects), int(named.sum()), result))
+    return Examination(
+        str(file.path),
+        labels,
+        card.classifier,
+        card.classes,
+        used,
+        _unknown(card, file, labels),
+        tuple(answers),
+    )
+
+
+def best_known(cards: Sequence[Card], file: CurveFile, labels: str) -> Card:
+    """Of several cards the one that knows most of a file's objects; of equal ones the first.
+
+    Raises
+    ------
+    ValueError
+        None knows a class of the file.
+    """
+    known = [int((catalogue.known(file, labels, card.classes) >= 0).sum()) for card in cards]
+    if not any(known):
+        classes = ", ".join(_count(file, labels, np.ones(len(file), np.bool_)))
+        msg = f"{file.path}: no shipped network knows a class of it ({classes})"
+        raise ValueError(msg)
+    return cards[int(np.argmax(known))]
+
+
+def _choose(
+    card: Card, file: CurveFile, label: NDArray[np.int64], split: Split
+) -> tuple[NDArray[np.int64], str]:
+    known = label >= 0
+    fingerprints = seen.read(card)
+    trained = np.isin(file.fingerprints, [] if fingerprints is None else fingerprints) & known
+    if split == "all":
+        chosen = known
+        told = "not known" if fingerprints is None else f"{trained.sum():,}"
+        words = f"all; seen in training: {told}"
+    elif split == "test":
+        chosen = known & (file.split % 5 == 1)
+        words = "with crc32(id) % 5 == 1"
+    elif fingerprints is None:
+        chosen = known & (file.split % 5 == 1)
+        words = "with crc32(id) % 5 == 1, as the card does not tell what training saw"
+    else:
+        chosen = known & ~trained
+        words = f"that training did not see; it saw {trained.sum():,} of this file"
+    return np.flatnonzero(chosen), f"{chosen.sum():,} of {len(file):,} objects: {words}"
+
+
+def _unknown(card: Card, file: CurveFile, labels: str) -> dict[str, int]:
+    return _count(file, labels, catalogue.known(file, labels, card.classes) < 0)
+
+
+def _count(file: CurveFile, labels: str, which: NDArray[np.bool_]) -> dict[str, int]:
+    numbers, counts = np.unique(file.lab[which], return_counts=True)
+    names = LABELS[labels]
+    pairs = zip(numbers.tolist(), counts.tolist(), strict=True)
+    return {names.get(number, f"number {number}"): count for number, count in pairs}
+
+
+class Stars:
+    """Networks of total magnitudes: bands are named one by one and fused, as in the stream."""
+
+    def __init__(self, card: Card, file: CurveFile, device: str) -> None:
+        if file.flux:
+            msg = f"{file.path}: {card.name} eats total magnitudes (m); it holds fluxes (f)"
+            raise ValueError(msg)
+        self.card, self.file = card, file
+        self.network = forward.prepare(card, device, shapes=(256,))
+        any_label = np.zeros(len(file), np.int64)
+        self.bands = {b: catalogue.of(file.band(b), any_label) for b in np.unique(file.b).tolist()}
+
+    def __call__(self, n: NDArray[np.int64]) -> NDArray[np.float32]:
+        inside = np.arange(len(self.file.t)) < np.repeat(self.file.off[:-1] + n, self._points)
+        of = np.repeat(np.arange(len(n)), self._points)
+        objects, in_band, p = [], [], []
+        for band, curves in self.bands.items():
+            here = np.bincount(of[inside & (self.file.b == band)], minlength=len(n))
+            rows = np.flatnonzero(here >= self.card.min_points)
+            if len(rows):
+                grid = self.card.channel.grid
+                p.append(evaluate.predict(self.network, curves, rows, here[rows], grid))
+                objects.append(rows)
+                in_band.append(here[rows])
+        if not p:
+            return np.full((len(n), len(self.card.classes)), np.nan, np.float32)
+        row = np.argsort(np.concatenate(objects), kind="stable")
+        first_row = np.searchsorted(np.concatenate(objects)[row], np.arange(len(n) + 1))
+        log_p = np.log(np.maximum(np.concatenate(p)[row], np.float32(1e-30)))
+        fused: NDArray[np.float32] = feed.fuse(
+            log_p, np.concatenate(in_band)[row].astype(np.int32), first_row
+        )
+        return fused
+
+    @property
+    def _points(self) -> NDArray[np.int64]:
+        return np.diff(self.file.off)
+
+
+#: Who feeds a network of this photometry from a file.
+NAMERS: Mapping[str, Callable[[Card, CurveFile, str], Namer]] = {"total": Stars}
+
+
+def _namers(card: Card) -> Callable[[Card, CurveFile, str], Namer]:
+    photometry = card.inputs.channels[0].photometry
+    if photometry not in NAMERS:
+        msg = f"{card.name}: networks of {photometry} photometry are not evaluated from files"
+        raise ValueError(msg)
+    return NAMERS[photometry]
