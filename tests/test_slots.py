@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 from workers import slots
 
@@ -37,6 +39,20 @@ def test_a_killed_process_leaves_its_slot(tmp_path: Path) -> None:
         process.kill()
     with slots.take(tmp_path, "n", "curves") as again:
         assert again.name == name
+
+
+def test_workers_that_start_at_once_agree_where_they_are(tmp_path: Path) -> None:
+    """As threads, too: `work curves,classify` is one process."""
+    for attempt in range(50):
+        barrier = Barrier(4)
+
+        def begin(span: str, folder: Path = tmp_path / str(attempt), go: Barrier = barrier) -> str:
+            go.wait()
+            with slots.take(folder, "n", span) as slot:
+                return slot.name.split(".")[2]
+
+        with ThreadPoolExecutor(4) as threads:
+            assert len(set(threads.map(begin, "abcd"))) == 1
 
 
 def test_two_state_directories_are_two_members(tmp_path: Path) -> None:

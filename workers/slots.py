@@ -144,8 +144,9 @@ def _place(state_dir: Path) -> str:
     """A name for this state directory, so that slot 0 of two machines are two members."""
     file = state_dir / "place"
     if not file.exists():
-        new = state_dir / f"place.{os.getpid()}"
-        new.write_text(uuid.uuid4().hex[:8])
+        name = uuid.uuid4().hex[:8]
+        new = state_dir / f"place.{name}"  # threads of one process may stand here at once
+        new.write_text(name)
         with contextlib.suppress(FileExistsError):  # another worker was first: its name holds
             os.link(new, file)
         new.unlink()
