@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from workers import cli, commands
+from workers import cli
 from workers.errors import Misused
 from workers.settings import (
     Kafka,
@@ -72,7 +72,7 @@ def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Settings]:
         return []
 
     monkeypatch.setattr("workers.labels.read_labels", note)
-    monkeypatch.setattr(commands, "_entered", lambda settings: settings)
+    monkeypatch.setattr("workers.commands.reading.entered", lambda settings: settings)
     return seen
 
 
