@@ -6,7 +6,8 @@ from copy import deepcopy
 from typing import Any
 
 from workers.audit.books import Books
-from workers.audit.faults import Moment, Sum, utc
+from workers.audit.faults import Moment, Sum
+from workers.times import utc
 
 Row = dict[str, Any]
 CELL = ("ztf", 3)

@@ -12,6 +12,7 @@ from confluent_kafka import Message
 from workers.errors import Failed, Misused
 from workers.outputs import LETTER_VERSION
 from workers.terminal import shown
+from workers.times import EPOCH, utc
 from workers.topics import READS
 from workers.whole import read_whole
 
@@ -65,16 +66,17 @@ class Letter:
         }
         said["bytes"] = said.pop("size")
         return said | {
-            "published": _time(self.published_ms),
-            "died": _time(self.died_ms),
+            "published": utc(self.published_ms, "seconds"),
+            "died": utc(self.died_ms, "seconds"),
         }
 
     def line(self) -> str:
         """`0:17  2026-11-21T08:41:17Z  decode truncated  ztf[3] at 1234 …`."""
         record = f" record {self.record}" if self.record else ""
         again = f"  attempts {self.attempts}" if self.attempts > 1 else ""
+        died = utc(self.died_ms, "seconds")
         return shown(
-            f"{self.name:>8}  {_time(self.died_ms)}  {self.span} {self.reason}  {self.topic}"
+            f"{self.name:>8}  {died}  {self.span} {self.reason}  {self.topic}"
             f"[{self.source_partition}] at {self.source_offset}{record}  {self.size:,} bytes"
             f"{again}  {self.error}"
         )
@@ -178,9 +180,4 @@ def moment(text: str, now_ms: int) -> int:
         msg = f"{text!r} is no time: expected e.g. 2026-11-21T08:00 (UTC), or 90m, 12h, 2d ago"
         raise Misused(msg) from None
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return int((when - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1))
-
-
-def _time(ms: int) -> str:
-    when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=min(max(ms, 0), 1 << 47))
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return int((when - EPOCH) / timedelta(milliseconds=1))

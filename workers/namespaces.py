@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from workers.crew import SPANS
 from workers.kafka import admin, patiently
+from workers.times import utc
 from workers.topics import IMPORT, KINDS, MARK
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Namespace:
             "namespace": self.name,
             "partitions": self.partitions,
             "label_offsets": self.label_offsets,
-            "last_commit": None if at is None else _utc(at),
+            "last_commit": None if at is None else utc(at, "seconds"),
             "workers": self.workers(),
             "state": None if self.state is None else str(self.state),
             "bytes": self.nbytes,
@@ -129,7 +129,7 @@ def text(namespaces: Iterable[Namespace]) -> str:
                 one.name + (" (half dropped)" if one.half_dropped else ""),
                 str(one.partitions or "-"),
                 f"{one.label_offsets:,}",
-                "-" if at is None else _utc(at),
+                "-" if at is None else utc(at, "seconds"),
                 alive,
                 str(one.state or "-"),
                 "-" if one.nbytes is None else f"{one.nbytes / 1e6:,.1f} MB",
@@ -225,7 +225,3 @@ def _nbytes(data: Path, topic: str, partitions: int) -> int:
         except FileNotFoundError:  # a segment that was deleted meanwhile
             continue
     return total
-
-
-def _utc(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,11 +7,11 @@ say that a group took is where it stood.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from workers import ledger
@@ -61,6 +61,21 @@ def offset_at(
         return int(asked[at].result(_TIMEOUT_S + 1).offset)
 
     return patiently(f"the {which} offset of {topic}[{partition}]", ask, stop)
+
+
+def committed(reader: Consumer, places: Iterable[Place]) -> dict[Place, int]:
+    """The offsets that a consumer's group has committed, of the places that it has ever held.
+
+    Raises
+    ------
+    KafkaException
+        Kafka does not say; after 5 s, where a transaction that would move them is still open.
+    """
+    answers = reader.committed([TopicPartition(*place) for place in places], _TIMEOUT_S)
+    for at in answers:
+        if at.error is not None:
+            raise KafkaException(at.error)
+    return {(at.topic, at.partition): at.offset for at in answers if at.offset >= 0}
 
 
 def by_ledger(
@@ -113,16 +128,9 @@ def first_offsets(
     """
     reader = consumer(client, **{"group.id": group.name, "isolation.level": "read_uncommitted"})
 
-    def missing() -> list[Place]:
-        asked = [TopicPartition(*place) for place in places]
-        known = reader.committed(asked, _TIMEOUT_S)
-        for t in known:
-            if t.error is not None:
-                raise KafkaException(t.error)
-        return [(t.topic, t.partition) for t in known if t.offset < 0]
-
     def commit() -> None:
-        if new := missing():
+        known = committed(reader, places)
+        if new := [place for place in places if place not in known]:
             stood = by_ledger(client, group, new, stop)
             if stood:
                 logger().warning(

@@ -17,6 +17,8 @@ from workers import ledger
 from workers.errors import Failed, Misused
 from workers.intake import Range
 from workers.kafka import SESSION_TIMEOUT_MS, admin, consumer, patiently, sole, transact
+from workers.namespaces import members
+from workers.offsets import committed
 from workers.outputs import Outputs
 from workers.topics import READS, Namespace, listed
 from workers.whole import read_whole
@@ -53,13 +55,11 @@ def skip(settings: Settings, topic: str, partition: int, start: int, end: int, r
     member = consumer(client, **{"group.id": group})
     reader = consumer(source)
     try:
-        at = TopicPartition(held, partition)
-        (stands,) = patiently("the group's offset", lambda: member.committed([at], 5))
-        if stands.error is not None:
-            raise KafkaException(stands.error)
+        at = held, partition
+        stands = patiently("the group's offset", lambda: committed(member, [at])).get(at)
         where = f"{topic}[{partition}]"
-        if stands.offset != start:
-            told = f"at offset {stands.offset}" if stands.offset >= 0 else "at no offset"
+        if stands != start:
+            told = "at no offset" if stands is None else f"at offset {stands}"
             msg = f"group {group} stands {told} of {where}, not at {start}: a skip begins there"
             raise Failed(msg)
         place = TopicPartition(topic, partition)
@@ -131,22 +131,14 @@ def _reader_of(
 
 
 def _refuse_while_running(kafka: AdminClient, group: str, span: str) -> None:
-    if members := _members(kafka, group):
+    if alive := members(kafka, group):
         msg = (
-            f"group {group} has members: {', '.join(members)}. Offsets of a group at work cannot "
+            f"group {group} has members: {', '.join(alive)}. Offsets of a group at work cannot "
             f"be moved: stop every worker of it (Ctrl-C or SIGTERM to `nightjar up` or `nightjar "
             f"work {span}`), then skip, then start them again. One that was just stopped stays a "
             f"member for {SESSION_TIMEOUT_MS // 1000} s"
         )
         raise Failed(msg)
-
-
-def _members(kafka: AdminClient, group: str) -> list[str]:
-    def ask() -> list[str]:
-        asked = kafka.describe_consumer_groups([group], request_timeout=10)
-        return [str(m.group_instance_id or m.member_id) for m in asked[group].result(12).members]
-
-    return patiently(f"group {group}", ask)
 
 
 def _lost(

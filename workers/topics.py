@@ -237,11 +237,6 @@ def twin(
     return name
 
 
-def all_counts(client: Mapping[str, Any]) -> dict[str, int]:
-    """Number of partitions of each topic that a cluster has."""
-    return every(admin(client), never)
-
-
 def _grow(kafka: AdminClient, name: str, count: int) -> None:
     """Add partitions; that another worker adds the same at the same moment is as good."""
     try:
@@ -259,7 +254,7 @@ def counts(settings: Settings, *kinds: str) -> dict[str, int]:
     Failed
         One is not there.
     """
-    there = every(admin(settings.kafka.client()), never)
+    there = listed(settings.kafka.client())
     for kind in kinds:
         topic = f"{settings.namespace}.{kind}"
         if topic not in there:
@@ -271,13 +266,13 @@ def counts(settings: Settings, *kinds: str) -> dict[str, int]:
     return {kind: there[f"{settings.namespace}.{kind}"] for kind in kinds}
 
 
-def listed(client: Mapping[str, Any], stop: Callable[[], bool] = never) -> set[str]:
-    """Names of the topics that a cluster has."""
-    return set(every(admin(client), stop))
+def listed(client: Mapping[str, Any], stop: Callable[[], bool] = never) -> dict[str, int]:
+    """The topics that a cluster has, each with its number of partitions."""
+    return every(admin(client), stop)
 
 
 def every(kafka: AdminClient, stop: Callable[[], bool]) -> dict[str, int]:
-    """Partitions of each topic that a cluster has."""
+    """The same, asked by a client that is there already."""
     listed = patiently("Kafka", lambda: kafka.list_topics(timeout=5), stop)
     return {name: len(t.partitions) for name, t in listed.topics.items() if t.error is None}
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from workers.times import utc
 
 #: A survey's topic and partition.
 Cell = tuple[str, int]
 
 _MASK = (1 << 64) - 1
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +72,6 @@ class Moment:
 
     def row(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def utc(ms: int) -> str:
-    """Unix time in ms as people and programs read it.
-
-    >>> utc(1795250477123)
-    '2026-11-21T08:41:17.123Z'
-    """
-    when = _EPOCH + timedelta(milliseconds=min(max(ms, 0), 1 << 47))
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def where(cell: Cell) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 from workers.audit.books import Books
 from workers.audit.deep import Deep
-from workers.audit.faults import Cell, Fault, utc
+from workers.audit.faults import Cell, Fault
+from workers.times import utc
 
 
 @dataclass(frozen=True, slots=True)

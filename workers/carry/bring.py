@@ -94,7 +94,7 @@ def _begun(client: Mapping[str, Any], settings: Settings, file: Reader) -> int:
     """Row groups that an earlier try has written; marks the namespace if there was none."""
     name = settings.namespace
     mark = topics.import_mark(name)
-    if mark not in topics.all_counts(client):
+    if mark not in topics.listed(client):
         topics.refuse_if_used(client, name, never)
         topics.make(client, mark, settings.kafka.replication)
         _note(Publisher(client, mark), Mark(file.sha256))

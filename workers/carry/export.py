@@ -52,7 +52,7 @@ def export(settings: Settings, to: Path) -> tuple[Path, Contents]:
     client = settings.kafka.client()
     name = settings.namespace
     partitions = topics.counts(settings, "curves")["curves"]
-    known = topics.all_counts(client)
+    known = topics.listed(client)
     if topics.import_mark(name) in known:
         raise Failed(topics.half_imported(name))
     if to.is_dir():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import TopicPartition
 
 from broker import wire
 from workers import topics
@@ -13,14 +13,12 @@ from workers.carry.curve_file import Contents
 from workers.counting import RestoreMetrics
 from workers.errors import Failed
 from workers.kafka import admin, consumer, never, patiently
-from workers.offsets import offset_at
+from workers.offsets import committed, offset_at
 from workers.progress import Progress
 from workers.restore import Changelog
 
 if TYPE_CHECKING:
     from workers.settings import Settings
-
-_TIMEOUT_S = 5
 
 Places = dict[str, dict[str, int]]
 
@@ -71,7 +69,7 @@ def take_up(settings: Settings, space: topics.Namespace, contents: Contents) -> 
     """
     ours, theirs = settings.kafka.client(), settings.source_client()
     kafka, survey = admin(ours), admin(theirs)
-    there = topics.all_counts(theirs)
+    there = topics.listed(theirs)
     for topic, places in contents.survey.items():
         if topic not in there:
             msg = (
@@ -99,16 +97,10 @@ def _committed(client: Mapping[str, Any], group: str, topic: str, count: int) ->
     """Where a group stands in the partitions of a topic that it has ever held."""
     reader = consumer(client, **{"group.id": group})
 
-    def ask() -> dict[int, int]:
-        asked = [TopicPartition(topic, p) for p in range(count)]
-        answers = reader.committed(asked, _TIMEOUT_S)
-        for at in answers:
-            if at.error is not None:
-                raise KafkaException(at.error)
-        return {at.partition: at.offset for at in answers if at.offset >= 0}
-
+    places = [(topic, p) for p in range(count)]
     try:
-        return patiently(f"the offsets of {group}", ask)
+        known = patiently(f"the offsets of {group}", lambda: committed(reader, places))
+        return {partition: offset for (_, partition), offset in known.items()}
     finally:
         reader.close()
 

@@ -16,9 +16,9 @@ from broker.curves import Curves
 from broker.origins import origin
 from broker.records import BANDS, KINDS, OUTCOMES, SURVEYS
 from broker.store import MemoryStore
-from workers.audit.faults import utc
 from workers.letters import letter
 from workers.settings import Settings
+from workers.times import utc
 from workers.trace.topics import Topics
 
 Found = dict[str, Any]
