@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from multiprocessing import get_context
+from typing import Any, TypeVar
 
 import fastavro
 from streams import each_record
@@ -19,6 +21,9 @@ Alert = tuple[str, int]  # object, alert id
 #: Times of hops: all that may differ between two ways to the same label.
 _TIMES = ("curves_ms", "classified_ms")
 _HEAD = 10  # bytes of a single-object encoding before the datum
+_CHUNK = 2000
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -32,15 +37,21 @@ class Found:
 def labels(bootstrap: str, namespace: str) -> Found:
     """All committed labels."""
     found = Found(defaultdict(list), defaultdict(list))
-    schemas: dict[bytes, Any] = {}
-    for _, _, container in each_record(bootstrap, f"{namespace}.labels"):
-        if container is not None:
-            label = only(container, schemas)
-            said = repr([value for name, value in sorted(label.items()) if name not in _TIMES])
-            digest = hashlib.sha256(said.encode()).digest()[:16]
-            found.labels[label["object"], label["alertId"]].append(digest)
-            found.order[label["object"]].append(label["alertId"])
+    for name, alert, digest in _apart(_digests, _values(bootstrap, f"{namespace}.labels")):
+        found.labels[name, alert].append(digest)
+        found.order[name].append(alert)
     return found
+
+
+def _digests(containers: list[bytes]) -> list[tuple[str, int, bytes]]:
+    parsed: dict[bytes, Any] = {}
+    digests = []
+    for container in containers:
+        label = only(container, parsed)
+        said = repr([value for name, value in sorted(label.items()) if name not in _TIMES])
+        digest = hashlib.sha256(said.encode()).digest()[:16]
+        digests.append((label["object"], label["alertId"], digest))
+    return digests
 
 
 def only(container: bytes, schemas: dict[bytes, Any]) -> Any:
@@ -60,19 +71,28 @@ def only(container: bytes, schemas: dict[bytes, Any]) -> Any:
 
 def detections(bootstrap: str, namespace: str) -> dict[str, list[int]]:
     """Alert ids by object, each at its first place on the topic."""
-    schema = fastavro.parse_schema(schemas.find("nightjar.Detection"))
     order: dict[str, dict[int, None]] = defaultdict(dict)
-    for _, _, value in each_record(bootstrap, f"{namespace}.detections"):
-        if value is not None:
-            alert: Any = fastavro.schemaless_reader(io.BytesIO(value[_HEAD:]), schema, None)
-            order[alert["object"]].setdefault(alert["alert_id"])
+    for name, alert in _apart(_detected, _values(bootstrap, f"{namespace}.detections")):
+        order[name].setdefault(alert)
     return {name: list(ids) for name, ids in order.items()}
+
+
+def _detected(values: list[bytes]) -> list[Alert]:
+    schema = fastavro.parse_schema(schemas.find("nightjar.Detection"))
+    alerts: list[Any] = [
+        fastavro.schemaless_reader(io.BytesIO(value[_HEAD:]), schema, None) for value in values
+    ]
+    return [(alert["object"], alert["alert_id"]) for alert in alerts]
 
 
 def alerts(packets: Iterable[bytes]) -> set[Alert]:
     """The alerts of ELAsTiCC packets; what fastavro cannot read is none."""
+    return set(_apart(_sent, packets))
+
+
+def _sent(packets: list[bytes]) -> list[Alert]:
     schema = fastavro.parse_schema(schemas.find("elasticc/91"))
-    found = set()
+    found = []
     for packet in packets:
         datum = io.BytesIO(packet[5:])
         try:
@@ -80,8 +100,22 @@ def alerts(packets: Iterable[bytes]) -> set[Alert]:
         except Exception:  # whatever fastavro makes of a spoilt packet
             continue
         if not datum.read(1):
-            found.add((str(alert["diaObject"]["diaObjectId"]), alert["alertId"]))
+            found.append((str(alert["diaObject"]["diaObjectId"]), alert["alertId"]))
     return found
+
+
+def _values(bootstrap: str, topic: str) -> Iterator[bytes]:
+    return (value for _, _, value in each_record(bootstrap, topic) if value is not None)
+
+
+def _apart(look: Callable[[list[bytes]], list[T]], values: Iterable[bytes]) -> Iterator[T]:
+    """What `look` makes of the values, in their order; two processes look, as they are millions."""
+    rest = iter(values)
+    chunks = iter(lambda: list(islice(rest, _CHUNK)), [])
+    # Spawned, not forked: the client library's threads do not survive a fork.
+    with get_context("spawn").Pool(2) as pool:
+        for found in pool.imap(look, chunks):
+            yield from found
 
 
 def faults(
