@@ -214,6 +214,31 @@ def test_what_of_a_topic_is_deleted_before_it_is_read_is_lost_and_said(
     assert sums.consumed["curves"] == 90
 
 
+def test_a_topic_made_anew_under_its_name_holds_nobody_up(
+    kafka: LocalKafka, names: topics.Namespace, start: Start
+) -> None:
+    """Where its records would belong nobody can say; the others go on."""
+    anew, other = f"{names.name}-lsst", f"{names.name}-ztf"
+    publish(kafka.bootstrap, anew, numbers(0, 20), 1)
+    publish(kafka.bootstrap, other, numbers(20, 30), 1)
+    first = Copy(names.topic("images"))
+    worker = start(first, topics=(anew, other))
+    until(lambda: len(first.seen) == 30)
+    worker.event.set()
+    worker.thread.join(20)
+    worker.admin.delete_topics([anew])[anew].result(10)
+    until(lambda: anew not in topics.every(worker.admin, lambda: False))
+    publish(kafka.bootstrap, anew, numbers(30, 35), 1)
+    publish(kafka.bootstrap, other, numbers(40, 50), 1)
+    second = Copy(names.topic("images"))
+    worker = start(second, topics=(anew, other))
+    until(lambda: len(second.seen) == 10)
+    publish(kafka.bootstrap, other, numbers(50, 60), 1)
+    until(lambda: len(second.seen) == 20)
+    assert second.seen == numbers(40, 60)
+    assert worker.reads(anew) == set()
+
+
 def test_a_night_that_has_grown_old_is_read_to_its_end(
     kafka: LocalKafka, names: topics.Namespace, start: Start
 ) -> None:

@@ -328,29 +328,42 @@ class Intake:
         """Set where a partition stands; what the source no longer has of it is lost."""
         if held.offset < 0:
             held.offset = self._never_held(place, held)
-        self._base[place] = held.offset
         at = TopicPartition(*place)
-        first = patiently(f"{place[0]}[{place[1]}]", lambda: self._first_kept(at), self.stop)
+        first, end = patiently(f"{place[0]}[{place[1]}]", lambda: self._kept(at), self.stop)
+        if self.first is not None and held.offset > end >= 0:
+            # it stands still: asked for records, it would send us back here without end
+            logger().error(
+                "the survey's topic has fewer records than were read of it: it was made anew under "
+                "its name, and can be read in another namespace",
+                topic=place[0],
+                partition=place[1],
+                read_to=held.offset,
+                end=end,
+            )
+            return
+        self._base[place] = held.offset
         if first > held.offset:
             logger().error("lost", topic=place[0], partition=place[1], start=held.offset, end=first)
             self.lost.append(Range(*place, held.offset, first))
             self._next[place] = first
 
-    def _first_kept(self, at: TopicPartition) -> int:
-        """The first offset that a partition still has; of a topic that the survey has deleted, 0.
+    def _kept(self, at: TopicPartition) -> tuple[int, int]:
+        """The first offset that a partition still has, and its end; of a topic that the survey has
+        deleted, 0 and -1.
 
         Such a one stays in the share, still, until `Sources` leaves it: to wait for it here would
         hold up all others.
         """
         try:
-            return int(self.fetcher.get_watermark_offsets(at, timeout=5)[0])
+            first, end = self.fetcher.get_watermark_offsets(at, timeout=5)
         except KafkaException as exc:
             if self.first is not None and exc.args[0].code() in _NO_SUCH:
                 logger().warning(
                     "not at the survey's Kafka", topic=at.topic, partition=at.partition
                 )
-                return 0
+                return 0, -1
             raise
+        return first, end
 
     def _never_held(self, place: Place, held: TopicPartition) -> int:
         """The first offset of a survey topic that is new to the group, committed at once: a crash
