@@ -72,6 +72,7 @@ class Intake:
     _share: list[TopicPartition] = field(default_factory=list)
     _changed: bool = False
     _base: dict[Place, int] = field(default_factory=dict)  # committed
+    _still: set[Place] = field(default_factory=set)  # of these nothing is fetched
     _next: dict[Place, int] = field(default_factory=dict)  # consumed
     _records: Counter[Place] = field(default_factory=Counter)  # of them
     _ends: dict[Place, int] = field(default_factory=dict)  # as last known
@@ -212,6 +213,7 @@ class Intake:
             self._next.clear()
             self._records.clear()
             self._base.clear()
+            self._still.clear()
             self.lost.clear()
             if self.fetcher is not self.member:
                 self.fetcher.unassign()
@@ -268,7 +270,7 @@ class Intake:
         if now - self._looked < _STILL_S or self._changed or not self._base:
             return
         self._looked = now
-        standing = self.fetcher.position([TopicPartition(*place) for place in self._base])
+        standing = self.fetcher.position(self._fetched())
         before, self._stood = self._stood, {}
         for at in standing:
             place = at.topic, at.partition
@@ -304,11 +306,12 @@ class Intake:
         left = []
         for place, base in self._base.items():
             if place[0] == topic:
-                at = TopicPartition(*place)
-                try:
-                    _, end = self.fetcher.get_watermark_offsets(at, timeout=5)
+                end = self._ends.get(place, base)
+                try:  # of a topic that is being deleted Kafka may say that it is empty
+                    _, now = self.fetcher.get_watermark_offsets(TopicPartition(*place), timeout=5)
+                    end = max(end, now)
                 except KafkaException:
-                    end = self._ends.get(place, base)
+                    pass
                 start = self._next.get(place, base)
                 if end > start:
                     left.append((place, start, end))
@@ -330,8 +333,10 @@ class Intake:
             held.offset = self._never_held(place, held)
         at = TopicPartition(*place)
         first, end = patiently(f"{place[0]}[{place[1]}]", lambda: self._kept(at), self.stop)
+        self._base[place] = held.offset
         if self.first is not None and held.offset > end >= 0:
-            # it stands still: asked for records, it would send us back here without end
+            # asked for records, it would send us back here without end
+            self._still.add(place)
             logger().error(
                 "the survey's topic has fewer records than were read of it: it was made anew under "
                 "its name, and can be read in another namespace",
@@ -340,8 +345,6 @@ class Intake:
                 read_to=held.offset,
                 end=end,
             )
-            return
-        self._base[place] = held.offset
         if first > held.offset:
             logger().error("lost", topic=place[0], partition=place[1], start=held.offset, end=first)
             self.lost.append(Range(*place, held.offset, first))
@@ -383,13 +386,18 @@ class Intake:
         return offset
 
     def _stand(self) -> None:
-        at = [
-            TopicPartition(*place, self._next.get(place, offset))
-            for place, offset in self._base.items()
-        ]
+        at = self._fetched()
         self.fetcher.assign(at)
         self.fetcher.resume(at)
         self._paused = False
+
+    def _fetched(self) -> list[TopicPartition]:
+        """Where each partition stands, but for those that stand still."""
+        return [
+            TopicPartition(*place, self._next.get(place, offset))
+            for place, offset in self._base.items()
+            if place not in self._still
+        ]
 
     def _breathe(self) -> None:
         """Serve the group's callbacks; the member has no record, but it may have died."""
