@@ -2,7 +2,7 @@
 #
 # Pins are remade, after an edit of pyproject.toml's dependencies, with
 #   uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes \
-#     --no-emit-index-url --python-version 3.11 -o constraints.txt
+#     --no-header --no-emit-index-url --python-version 3.11 -o constraints.txt
 # (no index address stands in the file: pip takes the index that the machine is set up with).
 
 SHELL := /bin/bash
@@ -36,12 +36,14 @@ demo: install
 up: install
 	@$(BIN)/nightjar up
 
+# Two at a time, as they wait for Kafka half of the time; the tests of a file one after the other.
+AT_ONCE := -n 2 --dist loadfile
 test: install
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(AT_ONCE)
 
 # The tests, and those of half a minute each that are left out of them.
 long: install
-	@$(BIN)/python -m pytest --long
+	@$(BIN)/python -m pytest $(AT_ONCE) --long
 
 check: install
 	$(BIN)/ruff check .
