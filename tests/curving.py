@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from streams import known, read_topic
+from streams import known, read_topic, until
 
 from broker import wire
 from broker.curves import Curves
@@ -29,13 +28,6 @@ from workers.settings import Kafka, Settings
 
 PARTITIONS = 4
 INPUTS = cards.find("crts-shallow").inputs
-
-
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 class Record(NamedTuple):

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from commands import NIGHTJAR, Standing, environment, nightjar
 from mutations import Mutator, simulated
-from streams import label, publish, read_topic
-from test_span import totals, until
+from streams import label, publish, read_topic, until
+from test_span import totals
 
 from broker import wire
 from broker.decode import Decoder

@@ -13,10 +13,10 @@ import fastavro
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
-from streams import read_topic
+from streams import read_topic, until
 from test_dead import Place, labels_of
 from test_decode import LSST_IDS, filled, lsst, ztf, ztf_schema
-from test_span import totals, until
+from test_span import totals
 
 import schemas
 from broker import wire

@@ -11,8 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 from commands import Standing
-from streams import publish
-from test_span import until
+from streams import publish, until
 from test_up import command_line
 
 from workers.bench.night import Night, simulated

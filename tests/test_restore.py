@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
-from curving import INPUTS, PARTITIONS, Record, Stream, Worker, detections, until
+from curving import INPUTS, PARTITIONS, Record, Stream, Worker, detections
+from streams import until
 
 from broker import wire
 from broker.curves import Curves

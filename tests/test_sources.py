@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import OFFSET_INVALID, Message, TopicPartition
 from confluent_kafka.admin import NewPartitions, NewTopic
-from streams import publish
-from test_span import Copy, copied, totals, until
+from streams import publish, until
+from test_span import Copy, copied, totals
 
 from workers import topics
 from workers.counting import SpanMetrics

@@ -21,7 +21,7 @@ from confluent_kafka.admin import (
     ConfigEntry,
     ConfigResource,
 )
-from streams import delete_group, publish, read_topic
+from streams import delete_group, publish, read_topic, until
 
 from broker import wire
 from broker.records import ALERT, POINT, Detections
@@ -146,13 +146,6 @@ def run(kafka: LocalKafka, names: topics.Namespace) -> Iterator[Callable[..., Ru
     yield start
     for running in started:
         running.stop()
-
-
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def copied(kafka: LocalKafka, names: topics.Namespace, topic: str = "images") -> list[bytes]:

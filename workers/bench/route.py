@@ -42,13 +42,7 @@ def _survey(bench: Bench, night: Night) -> Iterator[Figure]:
         bare()
         before = bare()
         with Route(bench, f"route-{topic}", topic, model) as route:
-            # The network takes seconds to load: without this wait, decode would have done its
-            # work before it, with the cores to itself.
-            route.start("curves", "classify")
-            route.wait_ready("curves", "classify")
-            route.start("decode")
-            costs = route.follow(lambda totals: totals.done(count))
-            ready_ms = route.said_ms("decode", "share")[0]
+            ready_ms, costs = route.work_off(count)
             rate = route.totals.rate("classify", ready_ms, count)
             steady = route.totals.steady_rate("classify")
             totals = route.totals.outcomes()

@@ -147,6 +147,18 @@ class Route:
 
         self._wait(arrived, "come to the end", lambda: sum(self.totals.consumed.values()))
 
+    def work_off(self, count: int) -> tuple[int, dict[str, Cost]]:
+        """Name a backlog of `count` alerts; when decode was ready (Unix ms), and what it cost.
+
+        The network takes seconds to load: decode is started when it is, or it would have done its
+        work before, with the cores to itself.
+        """
+        self.start("curves", "classify")
+        self.wait_ready("curves", "classify")
+        self.start("decode")
+        costs = self.follow(lambda totals: totals.done(count))
+        return self.said_ms("decode", "share")[0], costs
+
     def follow(self, done: Callable[[Rows], bool]) -> dict[str, Cost]:
         """Follow the ledger to the end; what each process cost from the moment it was ready.
 

@@ -29,11 +29,7 @@ def measure(bench: Bench) -> list[Figure]:
         for turn in range(bench.rounds):
             for name, program in PROGRAMS.items():
                 with Route(bench, f"{name}-{turn}", topic, model, program) as route:
-                    route.start("curves", "classify")
-                    route.wait_ready("curves", "classify")
-                    route.start("decode")
-                    cost = route.follow(lambda totals: totals.done(count))
-                    ready_ms = route.said_ms("decode", "share")[0]
+                    ready_ms, cost = route.work_off(count)
                     rates[name].append(route.totals.rate("classify", ready_ms, count))
                     costs[name].append(sum(c.us for n, c in cost.items() if n != "upkeep"))
     loosely = "at least once"
