@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from workers.errors import Failed
 from workers.local_kafka import LocalKafka
@@ -36,6 +37,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kind", default="", help="a word in the names of its faults")
     parser.addoption("--rate", type=int, default=300, help="packets a second meanwhile")
     parser.addoption("--plan-seed", type=int, default=1, help="seed of its plan")
+
+
+@pytest.fixture(autouse=True)
+def plain_log() -> None:
+    """As at a process's start, whatever another test has set."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

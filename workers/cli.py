@@ -33,7 +33,7 @@ COMMANDS = {
     "audit": "Prove that every alert has its outcome: from the ledger and the labels alone.",
     "bench": "Measure each stage beside what it is compared with, in turns, on this machine.",
     "demo": "Show the whole route once: a simulated sky, Kafka, the workers, what came of it.",
-    "evaluate": "Hold a network against labelled light curves: how often it is right, and honest.",
+    "evaluate": "Hold a network against labelled light curves, whole and by their first points.",
     "up": "Run Kafka (ours unless one is given) and all workers, until Ctrl-C.",
     "work": "Run one worker: decode, curves, classify, or curves,classify together.",
     "replay": "Walk an archive again, to a Parquet file or to a namespace of its own.",
