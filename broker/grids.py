@@ -83,6 +83,10 @@ _FINE_DT = _exact(
     " 600 960 2000 4000"
 )
 
+# For the days and magnitudes of supernovae, a point or two a night and band.
+_TRANSIENT_DM = _mirrored(_exact("0 .05 .12 .22 .35 .5 .75 1.1 1.6 2.3 3.5 6"))
+_TRANSIENT_DT = _exact("0 .3 1.5 3.5 6.5 10 15 22 32 45 65 95 150")
+
 GRIDS: Mapping[str, Grid] = {
     grid.name: grid
     for grid in (
@@ -92,5 +96,6 @@ GRIDS: Mapping[str, Grid] = {
         _grid("new3", _PAPER_DM, _FEWER_DT),
         _grid("exercise", _EXERCISE_DM, _EXERCISE_DT),
         _grid("fine", _FINE_DM, _FINE_DT),
+        _grid("transient", _TRANSIENT_DM, _TRANSIENT_DT),
     )
 }

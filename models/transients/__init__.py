@@ -1,0 +1,1 @@
+"""Names of transients from light curves in several bands."""

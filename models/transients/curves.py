@@ -1,0 +1,147 @@
+"""Labelled light curves of transients in the stream's units: one column per field of a point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker.grids import MICRODAYS
+from broker.records import DETECTION, FORCED
+
+#: A flux this many errors above 0 would have made an alert.
+DETECTION_SIGMA = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Points of object i are rows first[i]:first[i + 1], in order of time.
+
+    ``time`` (point,) i8 microdays, ``band`` (point,) u1 index into `broker.records.BANDS`,
+    ``kind`` (point,) u1 index into `broker.records.KINDS`, ``flux`` and ``error`` (point,) f4
+    difference flux in nJy (of a limit: 0, and a fifth of it), ``first`` (object + 1,) i8, ``label``
+    (object,) i8 class number of the data sets (`models.transients.sets.CLASSES`), ``split``
+    (object,) i8 crc32 of the object's name.
+    """
+
+    time: NDArray[np.int64]
+    band: NDArray[np.uint8]
+    kind: NDArray[np.uint8]
+    flux: NDArray[np.float32]
+    error: NDArray[np.float32]
+    first: NDArray[np.int64]
+    label: NDArray[np.int64]
+    split: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @property
+    def n(self) -> NDArray[np.int64]:
+        """Points of each object."""
+        return np.diff(self.first)
+
+    @property
+    def fold(self) -> NDArray[np.int64]:
+        """Which of five parts each object belongs to; part 1 is the test that no training sees."""
+        return self.split % 5
+
+    def rows(self, keep: NDArray[np.bool_]) -> Curves:
+        """The same objects with some of their points (point,)."""
+        kept = np.concatenate([[0], np.cumsum(keep)])
+        return self._points(keep, kept[self.first], slice(None))
+
+    def take(self, objects: NDArray[np.int64]) -> Curves:
+        """Some objects (object,), in that order; an object may come more than once."""
+        n = self.n[objects]
+        first = np.concatenate([[0], np.cumsum(n)])
+        row = np.repeat(self.first[objects] - first[:-1], n) + np.arange(first[-1])
+        return self._points(row, first, objects)
+
+    def until(self, days: float) -> Curves:
+        """What is known so many days after the first detection; of objects without one, all.
+
+        Points at exactly that time stay in.
+        """
+        end = first_detection(self) + round(days * MICRODAYS)
+        return self.rows(self.time <= np.repeat(end, self.n))
+
+    def _points(
+        self, row: NDArray, first: NDArray[np.int64], objects: NDArray[np.int64] | slice
+    ) -> Curves:
+        return Curves(
+            self.time[row],
+            self.band[row],
+            self.kind[row],
+            self.flux[row],
+            self.error[row],
+            first,
+            self.label[objects],
+            self.split[objects],
+        )
+
+
+def first_detection(curves: Curves) -> NDArray[np.int64]:
+    """Time (object,) i8 of the first point 5 sigma above 0; far in the future if there is none."""
+    never = np.iinfo(np.int64).max // 2
+    found = np.where(curves.flux >= DETECTION_SIGMA * curves.error, curves.time, never)
+    result = np.full(len(curves), never)
+    some = curves.n > 0
+    if some.any():
+        result[some] = np.minimum.reduceat(found, curves.first[:-1][some])
+    return result
+
+
+def join(several: Sequence[Curves]) -> Curves:
+    """All objects of several sets, one set behind the other."""
+    return Curves(
+        np.concatenate([c.time for c in several]),
+        np.concatenate([c.band for c in several]),
+        np.concatenate([c.kind for c in several]),
+        np.concatenate([c.flux for c in several]),
+        np.concatenate([c.error for c in several]),
+        np.concatenate([[0], np.cumsum(np.concatenate([c.n for c in several]))]),
+        np.concatenate([c.label for c in several]),
+        np.concatenate([c.split for c in several]),
+    )
+
+
+def from_points(
+    mjd: NDArray[np.float64],
+    band: NDArray[np.uint8],
+    flux_njy: NDArray[np.float64],
+    error_njy: NDArray[np.float64],
+    off: NDArray[np.int64],
+    split: NDArray[np.int64],
+    label: NDArray[np.int64],
+) -> Curves:
+    """Sort by time and round as the stream does; what is below 5 sigma counts as forced.
+
+    Parameters
+    ----------
+    mjd : (point,) f8
+        Days.
+    band : (point,) u1
+        Index into `broker.records.BANDS`.
+    flux_njy, error_njy : (point,) f8
+    off : (object + 1,) i8
+    split, label : (object,) i8
+        As in Curves.
+    """
+    time = np.rint(mjd * MICRODAYS).astype(np.int64)
+    owner = np.repeat(np.arange(len(off) - 1), np.diff(off))
+    order = np.lexsort((band, time, owner))
+    flux, error = flux_njy[order], error_njy[order]
+    found = np.abs(flux) >= DETECTION_SIGMA * error
+    return Curves(
+        time=time[order],
+        band=band[order].astype(np.uint8),
+        kind=np.where(found, DETECTION, FORCED).astype(np.uint8),
+        flux=flux.astype(np.float32),
+        error=error.astype(np.float32),
+        first=np.asarray(off, np.int64),
+        label=np.asarray(label, np.int64),
+        split=np.asarray(split, np.int64),
+    )
