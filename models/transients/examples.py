@@ -1,0 +1,139 @@
+"""What the networks of transients are trained on: pools of labelled curves, epochs from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.transients import carry, sets
+from models.transients.augment import WHOLE, augment, draw_fates
+from models.transients.curves import Curves, join
+from models.transients.fit import Draw
+from models.transients.inputs import Eye
+
+#: Class number of the sets -> place in the networks' output. Each has at least 30 training objects
+#: from two sources (or it would have no name): Ia, II, Ib/c and IIn in SNPCC and BTS, SLSN in BTS
+#: and the literature's.
+PLACES: Mapping[int, int] = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4}
+CLASSES = tuple(sets.CLASSES[number] for number in PLACES)
+
+EYES: Mapping[str, Eye] = {"ztf": Eye("ztf", "gr"), "lsst": Eye("lsst", "griz")}
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Curves to draw from, each ``weight`` (object,) f8 as often as another of its class, and the
+    share of each class (class,) f8 in what is drawn.
+    """
+
+    curves: Curves
+    weight: NDArray[np.float64]
+    share: NDArray[np.float64]
+
+    @property
+    def place(self) -> NDArray[np.int64]:
+        """(object,) i8 place of each one's class in the output."""
+        return places(self.curves)
+
+
+def places(curves: Curves) -> NDArray[np.int64]:
+    """(object,) i8 place of each one's class in the networks' output; -1 for one without a name."""
+    return np.array([PLACES.get(number, -1) for number in curves.label.tolist()], np.int64)
+
+
+def named(curves: Curves) -> Curves:
+    """The objects whose class has a name."""
+    return curves.take(np.flatnonzero(places(curves) >= 0))
+
+
+def pool(sources: Sequence[tuple[Curves, float]], share: NDArray[np.float64]) -> Pool:
+    """Several sources, each with the weight of one of its objects."""
+    weight = np.concatenate([np.full(len(curves), w) for curves, w in sources])
+    return Pool(join([curves for curves, _ in sources]), weight, share / share.sum())
+
+
+def epochs(these: Pool, count: int, whole: float = WHOLE) -> Draw:
+    """Epochs of `count` curves drawn from a pool, each changed and cut as fate has it.
+
+    A share `whole` of them is not cut.
+    """
+    place = these.place
+    chance = np.zeros(len(place))
+    for k, share in enumerate(these.share):
+        mine = place == k
+        if mine.any():
+            chance[mine] = share * these.weight[mine] / these.weight[mine].sum()
+    chance /= chance.sum()
+
+    def draw(rng: np.random.Generator) -> tuple[Curves, NDArray[np.int64]]:
+        who = rng.choice(len(place), count, p=chance)
+        return augment(these.curves.take(who), rng, draw_fates(count, rng, whole)), place[who]
+
+    return draw
+
+
+def proportions(curves: Curves) -> NDArray[np.float64]:
+    """Share (class,) f8 of each class among the objects that have a name."""
+    count = np.bincount(places(named(curves)), minlength=len(PLACES))
+    share: NDArray[np.float64] = count / count.sum()
+    return share
+
+
+def superluminous(folder: Path, eye: Eye, faintest: float, seed: int) -> Curves:
+    """The literature's superluminous supernovae as a survey would have seen them.
+
+    Their bands are taken as they are, and as the next one and two bluer, as from nearer objects;
+    peaks between 17.3 and `faintest` magnitudes. Not those of the test part.
+    """
+    draw = np.random.default_rng(seed)
+    source = sets.read(folder, "slsn")
+    source = source.take(np.flatnonzero(source.fold != 1))
+    parts = []
+    for by in (0, 1, 2):
+        these = carry.shifted(source, by, eye.bands)
+        these = these.take(carry.worth(these, 6, 8))
+        peak = draw.uniform(17.3, faintest, len(these))
+        these = carry.seen_by(these, eye.survey, peak, draw)
+        parts.append(these.take(carry.worth(these, 4, 6)))
+    return join(parts)
+
+
+def nearer(folder: Path, seed: int) -> Curves:
+    """SNPCC's supernovae as ZTF would have seen them nearby, at redshift 0.05.
+
+    Of redshift 0.22 to 0.45 r and i are taken for g and r, of 0.4 to 0.8 i and z: there their light
+    comes from. The redshift is the generator's; no network is given it. Not the test part.
+    """
+    draw = np.random.default_rng(seed)
+    with np.load(folder / "snpcc.npz") as file:
+        z = file["zsim"].astype(np.float64)
+    source = sets.read(folder, "snpcc")
+    parts = []
+    for by, low, high in ((1, 0.22, 0.45), (2, 0.4, 0.8)):
+        chosen = np.flatnonzero((z > low) & (z < high) & (source.fold != 1))
+        these = carry.shifted(source.take(chosen), by, "gr")
+        these = carry.hurried(these, 1.05 / (1 + z[chosen]))
+        these = these.take(carry.worth(these, 6, 10))
+        peak = draw.uniform(16.8, 19.0, len(these))
+        these = carry.seen_by(these, "ztf", peak, draw)
+        parts.append(these.take(carry.worth(these, 5, 7)))
+    return join(parts)
+
+
+def ztf_pool(bts: Curves, superluminous: Curves, nearer: Curves | None = None) -> Pool:
+    """BTS objects, helped by what other surveys saw, classes in the square root of BTS's shares."""
+    sources = [(bts, 1.0), (superluminous, 0.3)]
+    if nearer is not None:
+        sources.append((nearer, 0.01))
+    return pool(sources, np.sqrt(proportions(bts)))
+
+
+def lsst_pool(snpcc: Curves, superluminous: Curves) -> Pool:
+    """SNPCC's objects in their own proportions, and superluminous ones, one in a hundred."""
+    share = proportions(snpcc)
+    share[PLACES[5]] = 0.01
+    return pool([(snpcc, 1.0), (superluminous, 1.0)], share)

@@ -1,0 +1,139 @@
+"""From sets of labelled transients to the weights that the stream runs, by name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+
+from models.transients import examples, inputs, sets
+from models.transients.curves import Curves
+from models.transients.examples import CLASSES, EYES, Pool
+from models.transients.fit import Draw, Epoch, Recipe, fit
+from models.transients.network import TransientNet
+
+Floats = NDArray[np.float64]
+
+#: SNPCC has many objects; BTS few, so its networks are small and see each one often.
+LSST = Recipe(60, hidden=384, dropout=0.3)
+ZTF = Recipe(25, 128, step=1.5e-3, weight_decay=0.02, mean_decay=0.995, hidden=128, dropout=0.3)
+#: Curves of an epoch of ZTF's.
+PER_EPOCH = 6000
+#: Faintest peak that the literature's superluminous supernovae are given.
+FAINTEST: Mapping[str, float] = {"ztf": 19.3, "lsst": 23.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A network, what its outputs are called, and the proportions that they assume."""
+
+    net: TransientNet
+    classes: tuple[str, ...]
+    proportions: tuple[float, ...]
+
+
+def train(
+    data: Path,
+    name: str,
+    seed: int = 0,
+    progress: Callable[[Epoch], None] = lambda _: None,
+    checkpoint: Path | None = None,
+    epochs: int | None = None,
+) -> Trained:
+    """Train "transients-ztf" or "transients-lsst" on all but the test parts.
+
+    Parameters
+    ----------
+    data : Path
+        Folder with ztf_bts.npz or snpcc.npz, and slsn.npz.
+    name : str
+    seed : int
+        The same seed and number of threads give the same weights.
+    progress : callable
+        Told after each epoch.
+    checkpoint : Path
+        See `models.transients.fit.fit`.
+    epochs : int
+        The recipe's if None.
+
+    Raises
+    ------
+    LookupError
+        No network has that name.
+    FileNotFoundError
+        `data` lacks a set.
+    """
+    makers = {"transients-ztf": ztf, "transients-lsst": lsst}
+    if name not in makers:
+        msg = f"no network is called {name!r}; there are: {', '.join(makers)}"
+        raise LookupError(msg)
+    survey = name.removeprefix("transients-")
+    source = examples.named(sets.read(data, {"ztf": "ztf_bts", "lsst": "snpcc"}[survey]))
+    source = source.take(np.flatnonzero(source.fold != 1))
+    bright = examples.superluminous(data, EYES[survey], FAINTEST[survey], seed)
+    net, share = makers[name](source, bright, seed, progress, checkpoint, epochs)
+    return Trained(net, CLASSES, tuple(share.tolist()))
+
+
+def ztf(
+    bts: Curves,
+    superluminous: Curves,
+    seed: int,
+    progress: Callable[[Epoch], None] = lambda _: None,
+    checkpoint: Path | None = None,
+    epochs: int | None = None,
+) -> tuple[TransientNet, Floats]:
+    """A network of ZTF's transients from these, and the class proportions that it assumes."""
+    pool = examples.ztf_pool(bts, superluminous)
+    recipe = replace(ZTF, epochs=epochs or ZTF.epochs)
+    draw = examples.epochs(pool, PER_EPOCH)
+    net = fit(draw, EYES["ztf"], len(CLASSES), recipe, seed, progress, checkpoint)
+    return finish(net, pool, draw, examples.proportions(bts), seed)
+
+
+def lsst(
+    snpcc: Curves,
+    superluminous: Curves,
+    seed: int,
+    progress: Callable[[Epoch], None] = lambda _: None,
+    checkpoint: Path | None = None,
+    epochs: int | None = None,
+) -> tuple[TransientNet, Floats]:
+    """A network of LSST's transients from these, and the class proportions that it assumes."""
+    pool = examples.lsst_pool(snpcc, superluminous)
+    recipe = replace(LSST, epochs=epochs or LSST.epochs)
+    draw = examples.epochs(pool, len(snpcc))
+    net = fit(draw, EYES["lsst"], len(CLASSES), recipe, seed, progress, checkpoint)
+    return finish(net, pool, draw, pool.share, seed)
+
+
+def finish(
+    net: TransientNet, pool: Pool, draw: Draw, proportions: Floats, seed: int
+) -> tuple[TransientNet, Floats]:
+    """Turn the shares that were drawn into `proportions`, and learn what is typical."""
+    with torch.no_grad():
+        change = np.log(np.maximum(proportions, 1e-6)) - np.log(np.maximum(pool.share, 1e-6))
+        net.head.bias.add_(torch.from_numpy(change).float())
+        for number, learn in ((1, True), (2, False)):
+            curves, label = draw(np.random.default_rng([seed, 1_000_000 + number]))
+            hidden = net.hidden(inputs.make(curves, net.eye))
+            if learn:
+                net.typical.learn(hidden, torch.from_numpy(label))
+            else:
+                net.typical.settle(hidden)
+    return net, proportions
+
+
+def write(trained: Trained, path: Path) -> str:
+    """Write the weights as safetensors; returns their sha256."""
+    state = {name: w.contiguous() for name, w in trained.net.state_dict().items()}
+    data = save(state)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
