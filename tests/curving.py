@@ -21,7 +21,9 @@ from broker.packets import Shares, Simulation
 from broker.records import Images, Packets
 from broker.store import MemoryStore
 from models import cards
-from workers import slots, topics, work
+from workers import slots, topics
+from workers.assembly import run
+from workers.ending import Stop
 from workers.local_kafka import LocalKafka
 from workers.route import keyed
 from workers.settings import Kafka, Settings
@@ -147,7 +149,7 @@ class Worker:
         self.settings = settings(stream.kafka.bootstrap, stream.names.name, state_dir)
         slot = slots.take(state_dir, stream.names.name, "curves")
         self.slot = slot if name is None else replace(slot, name=f"{stream.names.name}.{name}")
-        self.asked = work.Stop()
+        self.asked = Stop()
         self.failure: BaseException | None = None
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
@@ -155,7 +157,7 @@ class Worker:
     def _run(self) -> None:
         try:
             with self.slot, ExitStack() as ending:
-                work.run(self.settings, "curves", self.slot, self.asked, ending)
+                run(self.settings, "curves", self.slot, self.asked, ending)
         except BaseException as exc:
             self.failure = exc
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from workers import cli, kafka, work
+from workers import assembly, cli, kafka
 
 _OF_TRANSACTIONS = ("transactional.id", "transaction.timeout.ms")
 
@@ -48,7 +48,7 @@ def main() -> None:
         return Loose.member
 
     kafka.Producer = Loose  # type: ignore[attr-defined]
-    work.member = member  # type: ignore[assignment, attr-defined]
+    assembly.member = member  # type: ignore[attr-defined]
     sys.exit(cli.run(sys.argv[1:]))
 
 
