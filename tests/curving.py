@@ -24,6 +24,7 @@ from models import cards
 from workers import slots, topics
 from workers.assembly import run
 from workers.ending import Stop
+from workers.kafka import patiently
 from workers.local_kafka import LocalKafka
 from workers.route import keyed
 from workers.settings import Kafka, Settings
@@ -112,7 +113,8 @@ class Stream:
     def committed(self) -> int:
         """How many detections the group has done with."""
         asked = [TopicPartition(self.names.topic("detections"), p) for p in range(PARTITIONS)]
-        return sum(max(at.offset, 0) for at in self._group.committed(asked, 20))
+        known = patiently("the group's offsets", lambda: self._group.committed(asked, 5))
+        return sum(max(at.offset, 0) for at in known)
 
     def wait(self) -> None:
         """Until the group has done with all that was published."""

@@ -48,7 +48,7 @@ def main() -> None:
         return Loose.member
 
     kafka.Producer = Loose  # type: ignore[attr-defined]
-    assembly.member = member  # type: ignore[attr-defined]
+    assembly.member = member  # type: ignore[assignment, attr-defined]
     sys.exit(cli.run(sys.argv[1:]))
 
 
