@@ -13,7 +13,7 @@ from pathlib import Path
 from chaos.house import House, stand_still, stopped
 from chaos.struck import STEPS
 from confluent_kafka.admin import AdminClient
-from streams import delete_group
+from streams import delete_group, until
 
 from workers.crew import SPANS
 from workers.kafka import SESSION_TIMEOUT_MS
@@ -137,12 +137,17 @@ def offsets_forgotten(span: str, house: House) -> float:
     for name in names:
         house.leave(name)
     admin = AdminClient(house.client)
-    known = admin.list_consumer_groups(request_timeout=30).result(30).valid
-    (group,) = (g.group_id for g in known if g.group_id.startswith(f"{house.namespace}.{span}"))
+    begin = f"{house.namespace}.{span}"
+    until(lambda: any(name.startswith(begin) for name in _groups(admin)))  # Kafka may load them yet
+    (group,) = (name for name in _groups(admin) if name.startswith(begin))
     delete_group(admin, group, 60)
     for _ in names:
         house.start(span)
     return at
+
+
+def _groups(admin: AdminClient) -> list[str]:
+    return [g.group_id for g in admin.list_consumer_groups(request_timeout=30).result(30).valid]
 
 
 def _all() -> dict[str, Fault]:
