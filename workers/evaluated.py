@@ -1,4 +1,4 @@
-"""What `nightjar evaluate` found, in words and two tables."""
+"""What `nightjar evaluate` and `nightjar study` found, in words and tables."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from workers.terminal import shown
 
 if TYPE_CHECKING:
     from models.examine import Answer, Examination
+    from models.reports import Section
 
 
 def show(result: Examination, told: str) -> None:
@@ -23,6 +24,21 @@ def show(result: Examination, told: str) -> None:
         print(shown(f"left out, as {result.model} does not know their class: {words}"))
     for table in (figures(result), recalls(result)):
         Console().print(table)
+
+
+def show_section(section: Section) -> None:
+    """Print a section of a report, but for its figures."""
+    console = Console()
+    console.rule(section.title, align="left")
+    for words in section.words:
+        console.print(words, markup=False, highlight=False)
+    for told in section.tables:
+        table = Table(title=told.title, title_justify="left")
+        for i, head in enumerate(told.head):
+            table.add_column(head, justify="right" if i else "left")
+        for row in told.rows:
+            table.add_row(*map(str, row))
+        console.print(table)
 
 
 def figures(result: Examination) -> Table:

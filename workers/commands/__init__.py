@@ -1,6 +1,6 @@
 """What each command of `nightjar` does; heavy parts are imported by the command that needs them."""
 
-from workers.commands.making import bench, evaluate, train
+from workers.commands.making import bench, evaluate, study, train
 from workers.commands.proving import audit, trace
 from workers.commands.reading import inspect, labels, replay, simulate
 from workers.commands.running import demo, kafka, up, work
@@ -20,6 +20,7 @@ __all__ = [
     "replay",
     "simulate",
     "skip",
+    "study",
     "trace",
     "train",
     "up",

@@ -119,6 +119,72 @@ def evaluate(
         show(result, told)
 
 
+def study(
+    name: Literal["exercise", "paper"],
+    *parts: str,
+    data: Path | None = None,
+    out: Path = Path("study"),
+    quick: bool = False,
+    steps: int | None = None,
+    seed: int = 0,
+    device: Literal["cpu", "cuda"] = "cpu",
+) -> None:
+    """Reproduce the paper that the method comes from, or the exercise on it; writes a report.
+
+    Parameters
+    ----------
+    name
+        exercise: two toy classes, a small CNN, its mistakes (minutes); paper: Mahabal et al. 2017
+        on the Catalina surveys (hours; what is done stays done, so it may be interrupted).
+    parts
+        Of the paper only the parts of these names, as 'seven/*' or 'pair/north/shallow/*'.
+    data
+        Folder with crts_south.npz, crts_north.npz, crts_nontransients.npz and, if it is there,
+        s82_rrlyrae.npz; for the paper.
+    out
+        Folder for the report (exercise.html or paper.html) and the results of the paper's parts.
+    quick
+        A small version of everything, to see that it works: its figures mean nothing.
+    steps
+        Batches that a network of seven classes sees; 3,000 if not given.
+    seed
+        Of stars, splits and networks.
+    device
+        cpu or cuda.
+    """
+    tune_malloc()
+    set_kernel_cache()
+    if name == "paper" and data is None:
+        msg = "study paper: expected --data FOLDER, with the light curves of the Catalina surveys"
+        raise Misused(msg)
+
+    def say(words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
+
+    try:
+        from models import reports
+        from models.studies.run import exercise, paper
+
+        reports.check()
+    except ModuleNotFoundError as error:
+        msg = f"a study needs {error.name}: pip install 'nightjar[models,reports]'"
+        raise Failed(msg) from None
+    from workers.evaluated import show_section
+
+    try:
+        if data is None:
+            title, sections = exercise(seed, quick, say)
+        else:
+            title, sections = paper(data, out, parts, quick, steps, seed, device, say)
+    except ValueError as error:
+        raise Failed(str(error)) from error
+    for section in sections:
+        show_section(section)
+    report = out / f"{name}.html"
+    reports.write(report, title, sections)
+    print(f"{report}: {len(sections)} sections, {report.stat().st_size / 1e6:.1f} MB")
+
+
 def bench(
     *stages: str,
     json: bool = False,
