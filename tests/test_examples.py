@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,8 @@ from test_catalogue import small
 from models import examples, network
 
 
-def test_examples_are_the_counts_of_first_points() -> None:
-    curves = small()
+def test_examples_are_the_counts_of_first_points(tmp_path: Path) -> None:
+    curves = small(tmp_path)
     both = np.array([1, 0])
     made = examples.first_points(curves, both, np.array([3, 2]))
     assert made.counts.sum(1).tolist() == [3, 1]
