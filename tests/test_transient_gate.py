@@ -9,7 +9,7 @@ import torch
 from test_transient_training import supernovae
 
 from broker.records import BANDS
-from models.transients import carry, examples, gate, inputs, variables
+from models.transients import carry, examples, gate, inputs, train, variables
 from models.transients.curves import Curves
 from models.transients.variables import Stars
 
@@ -116,8 +116,9 @@ def test_a_gate_tells_stars_from_supernovae(
     read = variables.read_stars(tmp_path)
     assert read.period.tolist() == sky.period.tolist()
     assert (np.diff(read.phase[:100]) >= 0).all()
-    net = gate.train(tmp_path, "ztf", seed=0)
-    areas = gate.measure(net, tmp_path, "ztf", seed=1)
+    made = train.train(tmp_path, "gate-ztf")
+    assert made.classes == ("variable", "transient")
+    areas = gate.measure(made.net, tmp_path, "ztf", seed=1)
     assert areas[10] > 0.9
     blind = gate.measure(gate.train(tmp_path, "ztf", 0, blind=True), tmp_path, "ztf", 1, blind=True)
     assert blind[10] == 0.5

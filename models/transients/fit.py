@@ -139,6 +139,18 @@ def probabilities(net: TransientNet, these: inputs.Inputs) -> NDArray[np.float64
     return result
 
 
+def typical(net: TransientNet, draw: Draw, seed: int) -> None:
+    """Learn what is typical of the classes from two more epochs: where it lies, and how far."""
+    for number in (1, 2):
+        curves, label = draw(np.random.default_rng([seed, 1_000_000 + number]))
+        with torch.inference_mode():
+            hidden = net.hidden(inputs.make(curves, net.eye))
+            if number == 1:
+                net.typical.learn(hidden, torch.from_numpy(label))
+            else:
+                net.typical.settle(hidden)
+
+
 def _begin(net: TransientNet, recipe: Recipe) -> State:
     matrices = [p for p in net.parameters() if p.dim() > 1]
     others = [p for p in net.parameters() if p.dim() <= 1]

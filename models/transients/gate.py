@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models import metrics
 from models.transients import examples, inputs, sets, variables
 from models.transients.curves import Curves, join
-from models.transients.fit import Draw, Recipe, fit, probabilities
+from models.transients.fit import Draw, Epoch, Recipe, fit, probabilities, typical
 from models.transients.network import TransientNet
 from models.transients.variables import Stars
 
@@ -33,7 +33,7 @@ def lenders(folder: Path, survey: str) -> Curves:
     return these.take(np.flatnonzero(these.n >= 3))
 
 
-def epochs(transients: Curves, stars: Stars, survey: str, blind: bool = False) -> Draw:
+def pairs(transients: Curves, stars: Stars, survey: str, blind: bool = False) -> Draw:
     """Epochs of pairs of a transient and a variable, cut after the same number of alerts.
 
     `blind` gates see no flux. Test parts are left out.
@@ -49,11 +49,21 @@ def epochs(transients: Curves, stars: Stars, survey: str, blind: bool = False) -
     return draw
 
 
-def train(folder: Path, survey: str, seed: int, blind: bool = False) -> TransientNet:
-    """A gate for one survey."""
-    transients, stars = lenders(folder, survey), variables.read_stars(folder)
-    draw = epochs(transients, stars, survey, blind)
-    return fit(draw, examples.EYES[survey], len(CLASSES), RECIPE, seed)
+def train(
+    folder: Path,
+    survey: str,
+    seed: int,
+    progress: Callable[[Epoch], None] = lambda _: None,
+    checkpoint: Path | None = None,
+    epochs: int | None = None,
+    blind: bool = False,
+) -> TransientNet:
+    """A gate for one survey; see `models.transients.fit.fit`."""
+    draw = pairs(lenders(folder, survey), variables.read_stars(folder), survey, blind)
+    recipe = replace(RECIPE, epochs=epochs or RECIPE.epochs)
+    net = fit(draw, examples.EYES[survey], len(CLASSES), recipe, seed, progress, checkpoint)
+    typical(net, draw, seed)
+    return net
 
 
 def measure(

@@ -12,13 +12,16 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
 
-from models.transients import examples, inputs, sets
+from models.transients import examples, gate, sets
 from models.transients.curves import Curves
 from models.transients.examples import CLASSES, EYES, Pool
-from models.transients.fit import Draw, Epoch, Recipe, fit
+from models.transients.fit import Draw, Epoch, Recipe, fit, typical
 from models.transients.network import TransientNet
 
 Floats = NDArray[np.float64]
+
+#: What `train` can make, by survey: the classifier of transients, and the gate before it.
+NAMES = ("transients-ztf", "transients-lsst", "gate-ztf", "gate-lsst")
 
 #: SNPCC has many objects; BTS few, so its networks are small and see each one often.
 LSST = Recipe(60, hidden=384, dropout=0.3)
@@ -46,12 +49,14 @@ def train(
     checkpoint: Path | None = None,
     epochs: int | None = None,
 ) -> Trained:
-    """Train "transients-ztf" or "transients-lsst" on all but the test parts.
+    """Train a network of NAMES on all but the test parts.
+
+    A gate's proportions are even: which share of a survey's alerts is variable is not known here.
 
     Parameters
     ----------
     data : Path
-        Folder with ztf_bts.npz or snpcc.npz, and slsn.npz.
+        Folder with ztf_bts.npz or snpcc.npz, and slsn.npz, or crts_south.npz for a gate.
     name : str
     seed : int
         The same seed and number of threads give the same weights.
@@ -69,15 +74,18 @@ def train(
     FileNotFoundError
         `data` lacks a set.
     """
-    makers = {"transients-ztf": ztf, "transients-lsst": lsst}
-    if name not in makers:
-        msg = f"no network is called {name!r}; there are: {', '.join(makers)}"
+    if name not in NAMES:
+        msg = f"no network is called {name!r}; there are: {', '.join(NAMES)}"
         raise LookupError(msg)
-    survey = name.removeprefix("transients-")
-    source = examples.named(sets.read(data, {"ztf": "ztf_bts", "lsst": "snpcc"}[survey]))
+    task, survey = name.split("-")
+    if task == "gate":
+        net = gate.train(data, survey, seed, progress, checkpoint, epochs)
+        return Trained(net, gate.CLASSES, (0.5, 0.5))
+    source = examples.named(sets.read(data, gate.LENDERS[survey]))
     source = source.take(np.flatnonzero(source.fold != 1))
     bright = examples.superluminous(data, EYES[survey], FAINTEST[survey], seed)
-    net, share = makers[name](source, bright, seed, progress, checkpoint, epochs)
+    make = ztf if survey == "ztf" else lsst
+    net, share = make(source, bright, seed, progress, checkpoint, epochs)
     return Trained(net, CLASSES, tuple(share.tolist()))
 
 
@@ -120,13 +128,7 @@ def finish(
     with torch.no_grad():
         change = np.log(np.maximum(proportions, 1e-6)) - np.log(np.maximum(pool.share, 1e-6))
         net.head.bias.add_(torch.from_numpy(change).float())
-        for number, learn in ((1, True), (2, False)):
-            curves, label = draw(np.random.default_rng([seed, 1_000_000 + number]))
-            hidden = net.hidden(inputs.make(curves, net.eye))
-            if learn:
-                net.typical.learn(hidden, torch.from_numpy(label))
-            else:
-                net.typical.settle(hidden)
+    typical(net, draw, seed)
     return net, proportions
 
 
