@@ -20,7 +20,6 @@ from models.studies import exercise_sky, training
 from models.studies.exercise_sky import CLASSES, Toys
 
 GRID = GRIDS["exercise"]
-EPOCHS = 20
 STEP = 1e-3
 BATCH = 32
 
@@ -97,11 +96,11 @@ def train(
     build: Build,
     toys: Toys,
     random: np.random.Generator,
+    epochs: int,
     grid: Grid = GRID,
-    epochs: int = EPOCHS,
     step: float = STEP,
 ) -> Run:
-    """Train on a random four fifths: Adam, the exercise's 20 epochs; what it says of the rest."""
+    """Train on a random four fifths, by Adam; what it says of the rest."""
     images = toys.images(grid)
     order = random.permutation(len(toys))
     learn, test = np.split(order, [len(order) * 4 // 5])
@@ -113,15 +112,16 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much of it: stars of each kind, skies behind each figure, noises that are tried."""
+    """How much of it: stars of each kind, epochs, skies behind a figure, noises."""
 
     each: int = 400
+    epochs: int = 20
     repeats: int = 3
     noises: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5)
 
 
 #: Small enough to see in seconds that all of it works.
-QUICK = Size(100, 1, (0.25, 2.5))
+QUICK = Size(100, 4, 1, (0.25, 2.5))
 
 
 def study(seed: int = 0, size: Size | None = None, say: Say = lambda _: None) -> list[Section]:
@@ -129,8 +129,8 @@ def study(seed: int = 0, size: Size | None = None, say: Say = lambda _: None) ->
     size = size or Size()
     random = np.random.default_rng(seed)
     say("the exercise's own run")
-    first = train(SmallCNN, exercise_sky.draw(size.each, random), random)
-    sections = [_own(first), _examples(first)]
+    first = train(SmallCNN, exercise_sky.draw(size.each, random), random, size.epochs)
+    sections = [_own(first, size), _examples(first)]
     say("other grids, other networks")
     sections.append(_variants(random, size))
     say("noise")
@@ -140,7 +140,7 @@ def study(seed: int = 0, size: Size | None = None, say: Say = lambda _: None) ->
     return sections
 
 
-def _own(run: Run) -> Section:
+def _own(run: Run, size: Size) -> Section:
     m = run.metrics
     rows = [
         (name, f"{m.confusion[i].sum():.0f}", *(f"{k:.0f}" for k in m.confusion[i]),
@@ -152,8 +152,8 @@ def _own(run: Run) -> Section:
         "The exercise",
         [
             f"{5 * m.objects} light curves of 60 points, noise 0.25 mag; images of 24 dm x 23 dt "
-            f"bins, each divided by its fullest bin; {EPOCHS} epochs of Adam at {STEP:g}, {BATCH} "
-            "images in a batch; four fifths train, a fifth tests.",
+            f"bins, each divided by its fullest bin; {size.epochs} epochs of Adam at {STEP:g}, "
+            f"{BATCH} images in a batch; four fifths train, a fifth tests.",
             f"Accuracy on the {m.objects} test curves: {_percent(m.accuracy)} +- "
             f"{_percent(float(error))} (binomial).",
         ],
@@ -196,20 +196,21 @@ def _examples(run: Run) -> Section:
 
 
 def _variants(random: np.random.Generator, size: Size) -> Section:
+    n = size.epochs
     cases: list[tuple[str, Build, Grid, int, float]] = [
-        ("CNN, 24 x 23", SmallCNN, GRID, EPOCHS, STEP),
-        ("CNN, halved to 12 x 11", SmallCNN, halved(GRID), EPOCHS, STEP),
-        ("CNN, 6 x 5", SmallCNN, halved(halved(GRID)), EPOCHS, STEP),
-        ("CNN, pooled over the whole image", AveragedCNN, GRID, EPOCHS, STEP),
-        ("the same, 100 epochs", AveragedCNN, GRID, 5 * EPOCHS, STEP),
-        ("logistic regression on pixels", Logistic, GRID, EPOCHS, 10 * STEP),
+        ("CNN, 24 x 23", SmallCNN, GRID, n, STEP),
+        ("CNN, halved to 12 x 11", SmallCNN, halved(GRID), n, STEP),
+        ("CNN, 6 x 5", SmallCNN, halved(halved(GRID)), n, STEP),
+        ("CNN, pooled over the whole image", AveragedCNN, GRID, n, STEP),
+        ("the same, five times the epochs", AveragedCNN, GRID, 5 * n, STEP),
+        ("logistic regression on pixels", Logistic, GRID, n, 10 * STEP),
     ]
     skies = [exercise_sky.draw(size.each, random) for _ in range(size.repeats)]
     seeds = random.integers(1 << 31, size=size.repeats)  # the same stars and splits for each case
     rows = []
     for name, build, grid, epochs, step in cases:
         accuracy = [
-            train(build, sky, np.random.default_rng(s), grid, epochs, step).metrics.accuracy
+            train(build, sky, np.random.default_rng(s), epochs, grid, step).metrics.accuracy
             for sky, s in zip(skies, seeds, strict=True)
         ]
         rows.append((name, *_spread(accuracy)))
@@ -230,10 +231,10 @@ def _variants(random: np.random.Generator, size: Size) -> Section:
 def _noise(random: np.random.Generator, size: Size) -> Section:
     rows, own, other = [], [], []
     usual = [exercise_sky.draw(size.each, random) for _ in range(size.repeats)]
-    nets = [train(SmallCNN, sky, random).net for sky in usual]
+    nets = [train(SmallCNN, sky, random, size.epochs).net for sky in usual]
     for noise in size.noises:
         skies = [exercise_sky.draw(size.each, random, noise) for _ in range(size.repeats)]
-        anew = [train(SmallCNN, sky, random).metrics.accuracy for sky in skies]
+        anew = [train(SmallCNN, sky, random, size.epochs).metrics.accuracy for sky in skies]
         kept = [_accuracy(net, sky) for net, sky in zip(nets, skies, strict=True)]
         own.append(float(np.mean(anew)))
         other.append(float(np.mean(kept)))

@@ -38,7 +38,7 @@ class Forest:
         bins = binned(features, self.edges)
         total = np.zeros((len(features), self.trees[0].share.shape[1]))
         for tree in self.trees:
-            _add(bins, tree, total)
+            _add(bins, *tree, total)
         return total / len(self.trees)
 
 
@@ -64,7 +64,10 @@ def grow(
     bins = binned(features, edges)
     tries = max(1, round(features.shape[1] ** 0.5))
     label = label.astype(np.int64)
-    grown = [_grow(bins, label, classes, tries, 1000 * seed + k) for k in range(trees)]
+    grown = []
+    for k in range(trees):
+        nodes, *arrays = _grow(bins, label, classes, tries, 1000 * seed + k)
+        grown.append(Tree(*(array[:nodes].copy() for array in arrays)))
     return Forest(edges, grown)
 
 
@@ -77,40 +80,39 @@ def binned(features: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray
 @njit(cache=True, nogil=True)
 def _grow(
     bins: NDArray[np.uint8], label: NDArray[np.int64], classes: int, tries: int, seed: int
-) -> Tree:
+) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """How many nodes a tree has, and the arrays of Tree, longer than that."""
     np.random.seed(seed)  # noqa: NPY002 - Numba's own generator, of this thread
     n, width = bins.shape
     rows = np.empty(n, np.int64)
     for r in range(n):
         rows[r] = np.random.randint(0, n)  # noqa: NPY002
     most = 2 * n + 1
-    feature = np.full(most, -1, np.int64)
-    split = np.zeros(most, np.int64)
-    child = np.zeros(most, np.int64)
-    share = np.zeros((most, classes))
+    feature, split = np.full(most, -1, np.int64), np.zeros(most, np.int64)
+    child, share = np.zeros(most, np.int64), np.zeros((most, classes))
     begin, end = np.zeros(most, np.int64), np.zeros(most, np.int64)
-    end[0], nodes, node = n, 1, 0
     order = np.arange(width)
-    table = np.zeros((BINS, classes))
+    table, left = np.zeros((BINS, classes)), np.zeros(classes)
+    end[0], nodes, node = n, 1, 0
     while node < nodes:  # breadth first: children are numbered as they are made
         low, high = begin[node], end[node]
         for r in range(low, high):
             share[node, label[rows[r]]] += 1
         size = high - low
-        pure = (share[node] == size).any()
-        best, best_feature, best_bin = 0.0, -1, 0
-        tried = 0
+        best, best_feature, best_bin, tried = 0.0, -1, 0, 0
         for k in range(width):
-            if pure or tried == tries:
+            if tried == tries or share[node].max() == size:  # enough, or pure
                 break
             swap = np.random.randint(k, width)  # noqa: NPY002
             order[k], order[swap] = order[swap], order[k]
-            f = order[k]
-            gain, where = _best_split(bins, rows, low, high, f, label, share[node], table)
+            gain, where = _best_split(
+                bins, rows, low, high, order[k], label, share[node], table, left
+            )
             tried += where > 0  # a feature that is constant here is no try
             if gain > best:
-                best, best_feature, best_bin = gain, f, where
-        share[node] /= size
+                best, best_feature, best_bin = gain, order[k], where
+        for c in range(classes):
+            share[node, c] /= size
         if best_feature >= 0:
             middle = low
             for r in range(low, high):
@@ -122,8 +124,7 @@ def _grow(
             begin[nodes + 1], end[nodes + 1] = middle, high
             nodes += 2
         node += 1
-    return Tree(feature[:nodes].copy(), split[:nodes].copy(), child[:nodes].copy(),
-                share[:nodes].copy())  # fmt: skip
+    return nodes, feature, split, child, share
 
 
 @njit(cache=True, nogil=True)
@@ -136,34 +137,46 @@ def _best_split(
     label: NDArray[np.int64],
     whole: NDArray[np.float64],
     table: NDArray[np.float64],
+    left: NDArray[np.float64],
 ) -> tuple[float, int]:
     """By how much the best split lowers Gini's impurity (times objects), and its bin; 0: none."""
-    table[:] = 0
+    classes = len(whole)
     least, most = BINS, 0
+    table[:] = 0
+    left[:] = 0
     for r in range(low, high):
         b: int = bins[rows[r], feature]
         table[b, label[rows[r]]] += 1
         least, most = min(least, b), max(most, b)
-    size = np.float64(high - low)
-    squares = (whole * whole).sum() / size
-    left = np.zeros(len(whole))
-    n_left = 0.0
+    before = 0.0
+    for c in range(classes):
+        before += whole[c] * whole[c] / (high - low)
     best, where = -1.0, 0
     for edge in range(least + 1, most + 1):
-        left += table[edge - 1]
-        n_left = left.sum()
-        right = whole - left
-        gain = (left * left).sum() / n_left + (right * right).sum() / (size - n_left) - squares
+        n_left = lefts = rights = 0.0
+        for c in range(classes):
+            left[c] += table[edge - 1, c]
+            n_left += left[c]
+            lefts += left[c] * left[c]
+            rights += (whole[c] - left[c]) ** 2
+        gain = lefts / n_left + rights / (high - low - n_left) - before
         if gain > best:
             best, where = gain, edge
     return best, where
 
 
 @njit(cache=True, nogil=True)
-def _add(bins: NDArray[np.uint8], tree: Tree, total: NDArray[np.float64]) -> None:
+def _add(
+    bins: NDArray[np.uint8],
+    feature: NDArray[np.int64],
+    split: NDArray[np.int64],
+    child: NDArray[np.int64],
+    share: NDArray[np.float64],
+    total: NDArray[np.float64],
+) -> None:
     for i in range(len(bins)):
         node = 0
-        while tree.feature[node] >= 0:
-            right = bins[i, tree.feature[node]] >= tree.bin[node]
-            node = tree.child[node] + right
-        total[i] += tree.share[node]
+        while feature[node] >= 0:
+            node = child[node] + (bins[i, feature[node]] >= split[node])
+        for c in range(total.shape[1]):
+            total[i, c] += share[node, c]
