@@ -58,7 +58,13 @@ def offset_at(
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=_TIMEOUT_S,
         )
-        return int(asked[at].result(_TIMEOUT_S + 1).offset)
+        try:
+            return int(asked[at].result(_TIMEOUT_S + 1).offset)
+        except KafkaException as exc:
+            if exc.args[0].code() == KafkaError.FENCED_LEADER_EPOCH:
+                # after Kafka was killed: the client holds on to the leader that was, for minutes
+                kafka.list_topics(topic, timeout=_TIMEOUT_S)
+            raise
 
     return patiently(f"the {which} offset of {topic}[{partition}]", ask, stop)
 
