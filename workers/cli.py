@@ -45,7 +45,7 @@ COMMANDS = {
     "labels": "Print the labels topic: all that is there, or what comes from now on.",
     "namespaces": "Namespaces: ls what each holds and who works there, drop one whole.",
     "simulate": "Make packets as a survey sends them, with the truth beside them.",
-    "study": "Reproduce the paper that the method comes from, or the exercise on it; writes a report.",
+    "study": "Reproduce the paper that the method comes from, or its exercise; writes a report.",
     "trace": "Tell what became of one alert, or of all alerts of one object.",
     "train": "Train a network on labelled light curves; writes weights and card.",
 }

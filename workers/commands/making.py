@@ -129,7 +129,7 @@ def study(
     seed: int = 0,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
-    """Reproduce the paper that the method comes from, or the exercise on it; writes a report.
+    """Reproduce the paper that the method comes from, or its exercise; writes a report.
 
     Parameters
     ----------
