@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from broker import blobs, dmdt, waiting, wire
+from broker import blobs, dmdt, runs, waiting, wire
 from broker.clock import now_ms
 from broker.grids import GRIDS, MICRODAYS
 from broker.growth import Alerts, Grown, grow
@@ -50,9 +50,8 @@ def _regrouped(
     rows: NDArray[np.void], first: NDArray[np.int64], order: NDArray[np.int64]
 ) -> tuple[NDArray[np.void], NDArray[np.int64]]:
     """Groups rows[first[i]:first[i + 1]] in another order."""
-    sizes = np.diff(first)[order]
-    begin = np.concatenate([[0], np.cumsum(sizes)])
-    return rows[np.repeat(first[order] - begin[:-1], sizes) + np.arange(begin[-1])], begin
+    row, begin = runs.picked(first, order)
+    return rows[row], begin
 
 
 class Curves:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from broker import runs
 from broker.records import ALERT, POINT
 
 
@@ -31,11 +32,8 @@ def before(part: Part, cut: Mapping[int, int]) -> Part:
 
 def _take(part: Part, order: NDArray[np.int64]) -> Part:
     """The alerts `order` of a part, with their points, in that order."""
-    count = np.diff(part.first)[order]
-    first = np.zeros(len(order) + 1, np.int64)
-    np.cumsum(count, out=first[1:])
-    index = np.arange(first[-1]) + np.repeat(part.first[order] - first[:-1], count)
-    alerts, points = _words(part.alerts)[order], _words(part.points)[index]
+    row, first = runs.picked(part.first, order)
+    alerts, points = _words(part.alerts)[order], _words(part.points)[row]
     return Part(
         part.packet[order],
         part.record[order],

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from broker import dmdt
+from broker import dmdt, runs
 from broker.grids import MICRODAYS, TENTH_MMAG, Grid
 from models import curve_files
 from models.curve_files import LABELS, WIDER, CurveFile
@@ -67,9 +67,7 @@ class Catalogue:
 
     def cut(self, objects: NDArray[np.int64], n: NDArray[np.int64]) -> Catalogue:
         """Some objects (object,), each with its first n (object,) points only."""
-        first = np.concatenate([[0], np.cumsum(n)])
-        row = np.repeat(self.first[objects] - first[:-1], n) + np.arange(first[-1])
-        return self._rows(row, first, objects)
+        return self._rows(*runs.picked(self.first, objects, n), objects)
 
     def counts(self, grid: Grid) -> NDArray[np.int32]:
         """DMDT counts (object, cell) of all points, by the kernels of the stream."""
@@ -81,8 +79,7 @@ class Catalogue:
         Catalina takes four in half an hour; most surveys come once a night or less.
         """
         keep = _first_of_night(self.time, self.first)
-        kept = np.concatenate([[0], np.cumsum(keep)])
-        return self._rows(keep, kept[self.first], slice(None))
+        return self._rows(keep, runs.kept(self.first, keep), slice(None))
 
     def _rows(
         self, row: NDArray, first: NDArray[np.int64], objects: NDArray[np.int64] | slice

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from broker import runs
 from broker.grids import MICRODAYS
 
 #: What a class number means, by who gave it.
@@ -139,8 +140,7 @@ class CurveFile:
 
     def rows(self, objects: NDArray[np.int64], n: NDArray[np.int64]) -> CurveFile:
         """Some objects (object,), each with its first n (object,) rows."""
-        off = np.concatenate([[0], np.cumsum(n)])
-        row = np.repeat(self.off[objects] - off[:-1], n) + np.arange(off[-1])
+        row, off = runs.picked(self.off, objects, n)
         return CurveFile(
             self.path,
             self.t[row],
@@ -156,7 +156,7 @@ class CurveFile:
     def band(self, band: int) -> CurveFile:
         """All objects, with their points of one band only."""
         keep = self.b == band
-        off = np.concatenate([[0], np.cumsum(keep)])[self.off]
+        off = runs.kept(self.off, keep)
         part = (self.t[keep], self.value[keep], self.flux, self.e[keep], self.b[keep])
         return CurveFile(self.path, *part, off, self.ids, self.lab)
 
@@ -260,7 +260,7 @@ def _in_order(file: CurveFile) -> CurveFile:
     t = file.t[order]
     median = (t[file.off[:-1] + (n - 1) // 2] + t[file.off[:-1] + n // 2]) / 2
     keep = np.abs(t - median[of]) <= MOST_DAYS
-    off = np.concatenate([[0], np.cumsum(keep)])[file.off]
+    off = runs.kept(file.off, keep)
     order = order[keep]
     part = (file.t[order], file.value[order], file.flux, file.e[order], file.b[order])
     return CurveFile(file.path, *part, off, file.ids, file.lab)

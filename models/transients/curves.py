@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from broker import runs
 from broker.grids import MICRODAYS
 from broker.records import DETECTION, FORCED
 
@@ -50,15 +51,11 @@ class Curves:
 
     def rows(self, keep: NDArray[np.bool_]) -> Curves:
         """The same objects with some of their points (point,)."""
-        kept = np.concatenate([[0], np.cumsum(keep)])
-        return self._points(keep, kept[self.first], slice(None))
+        return self._points(keep, runs.kept(self.first, keep), slice(None))
 
     def take(self, objects: NDArray[np.int64]) -> Curves:
         """Some objects (object,), in that order; an object may come more than once."""
-        n = self.n[objects]
-        first = np.concatenate([[0], np.cumsum(n)])
-        row = np.repeat(self.first[objects] - first[:-1], n) + np.arange(first[-1])
-        return self._points(row, first, objects)
+        return self._points(*runs.picked(self.first, objects), objects)
 
     def until(self, days: float) -> Curves:
         """What is known so many days after the first detection; of objects without one, all.
