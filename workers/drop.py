@@ -21,8 +21,9 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from workers.crew import SPANS
 from workers.errors import Failed, Misused
-from workers.kafka import SESSION_TIMEOUT_MS, admin, patiently
+from workers.kafka import SESSION_TIMEOUT_MS, admin
 from workers.namespaces import Namespace, find, members
+from workers.offsets import offsets_at
 from workers.topics import MARK
 
 if TYPE_CHECKING:
@@ -119,14 +120,8 @@ def _wait_for_nobody(kafka: AdminClient, found: Namespace) -> None:
 def _refuse_twins_with_records(kafka: AdminClient, found: Namespace) -> None:
     """A twin is empty all its life: what holds records is somebody's topic."""
     places = {TopicPartition(t, p): t for t in found.twins for p in range(found.topics[t])}
-    if not places:
-        return
-
-    def ask() -> set[str]:
-        asked = kafka.list_offsets(dict.fromkeys(places, OffsetSpec.latest()))
-        return {places[at] for at, said in asked.items() if said.result(_TIMEOUT_S).offset > 0}
-
-    if full := patiently("offsets", ask):
+    ends = offsets_at(kafka, places, OffsetSpec.latest())
+    if full := {places[at] for at, end in ends.items() if end.offset > 0}:
         msg = (
             f"{', '.join(sorted(full))} holds records, so it is no twin of a survey's topic, and "
             "whose it is only you can know: delete or rename it by Kafka's own tools, then again"

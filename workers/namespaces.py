@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from workers.crew import SPANS
 from workers.kafka import admin, patiently
+from workers.offsets import offsets_at
 from workers.times import utc
 from workers.topics import IMPORT, KINDS, MARK
 
@@ -186,24 +187,11 @@ def _look_into(kafka: AdminClient, namespaces: Iterable[Namespace]) -> None:
             labels[TopicPartition(f"{one.name}.labels", p)] = one
         if f"{one.name}.ledger" in one.topics:
             ledgers[TopicPartition(f"{one.name}.ledger", 0)] = one
-    for at, said in _offsets(kafka, labels, OffsetSpec.latest()).items():
+    for at, said in offsets_at(kafka, labels, OffsetSpec.latest()).items():
         labels[at].label_offsets += said.offset
-    for at, said in _offsets(kafka, ledgers, OffsetSpec.max_timestamp()).items():
+    for at, said in offsets_at(kafka, ledgers, OffsetSpec.max_timestamp()).items():
         if said.offset >= 0:
             ledgers[at].last_commit_ms = said.timestamp
-
-
-def _offsets(
-    kafka: AdminClient, where: Mapping[TopicPartition, Any], spec: OffsetSpec
-) -> dict[TopicPartition, Any]:
-    if not where:
-        return {}
-
-    def ask() -> dict[TopicPartition, Any]:
-        asked = kafka.list_offsets(dict.fromkeys(where, spec), request_timeout=_TIMEOUT_S)
-        return {at: future.result(_TIMEOUT_S + 2) for at, future in asked.items()}
-
-    return patiently("offsets", ask)
 
 
 def _local_data(settings: Settings, cluster: str | None) -> Path | None:

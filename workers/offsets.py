@@ -37,6 +37,35 @@ class Group:
     ledger: str
 
 
+def offsets_at(
+    kafka: AdminClient,
+    places: Iterable[TopicPartition],
+    spec: OffsetSpec,
+    what: str = "offsets",
+    stop: Callable[[], bool] = never,
+) -> dict[TopicPartition, Any]:
+    """What the leaders say of some partitions, also of records in transactions that are open.
+
+    Each answer has an `offset` (-1 where there is none such) and a `timestamp`; `what` is told
+    while they are waited for.
+    """
+    asked = dict.fromkeys(places, spec)
+
+    def ask() -> dict[TopicPartition, Any]:
+        answers = kafka.list_offsets(
+            asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT_S
+        )
+        try:
+            return {at: answer.result(_TIMEOUT_S + 1) for at, answer in answers.items()}
+        except KafkaException as exc:
+            if exc.args[0].code() == KafkaError.FENCED_LEADER_EPOCH:
+                # after Kafka was killed: the client holds on to the leaders that were, for minutes
+                kafka.list_topics(timeout=_TIMEOUT_S)
+            raise
+
+    return patiently(what, ask, stop) if asked else {}
+
+
 def offset_at(
     kafka: AdminClient,
     which: str,
@@ -51,22 +80,8 @@ def offset_at(
     """
     at = TopicPartition(topic, partition)
     spec = OffsetSpec.earliest() if which == "earliest" else OffsetSpec.latest()
-
-    def ask() -> int:
-        asked = kafka.list_offsets(
-            {at: spec},
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            request_timeout=_TIMEOUT_S,
-        )
-        try:
-            return int(asked[at].result(_TIMEOUT_S + 1).offset)
-        except KafkaException as exc:
-            if exc.args[0].code() == KafkaError.FENCED_LEADER_EPOCH:
-                # after Kafka was killed: the client holds on to the leader that was, for minutes
-                kafka.list_topics(topic, timeout=_TIMEOUT_S)
-            raise
-
-    return patiently(f"the {which} offset of {topic}[{partition}]", ask, stop)
+    what = f"the {which} offset of {topic}[{partition}]"
+    return int(offsets_at(kafka, [at], spec, what, stop)[at].offset)
 
 
 def committed(reader: Consumer, places: Iterable[Place]) -> dict[Place, int]:
