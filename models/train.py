@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from broker.inputs import Channel, Inputs
 from broker.taxonomy import IDS
-from models import cards, catalogue, examples, forward, network, seen
+from models import cards, catalogue, examples, forward, network, seen, training
 from models.cards import Card
 from models.catalogue import Catalogue
 from models.domain import Rule
@@ -44,11 +42,7 @@ class Recipe:
 
     def factor(self, done: float) -> float:
         """What the step is multiplied by when a share `done` of all steps is done."""
-        if not self.cosine:
-            return 1.0
-        warm_up = 0.08
-        rest = max(0.0, done - warm_up) / (1 - warm_up)
-        return min(1.0, done / warm_up) * (1 + math.cos(math.pi * rest)) / 2
+        return training.cosine(done) if self.cosine else 1.0
 
 
 #: By the name of the card. The first is the stream's; the second the paper's, at the paper's step.
@@ -127,7 +121,7 @@ def train(
     on = forward.choose_device(device)
     start = time.perf_counter()
     net, best = fit(curves, recipe, epochs, seed, on, progress)
-    training = {
+    facts = {
         "data": "CRTS-S periodic variables (Drake et al. 2017), crts_south.npz",
         "objects": len(curves.training),
         "test_split": "crc32(id) % 5 == 1",
@@ -144,13 +138,11 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}.toml"
     used = np.concatenate([curves.training, curves.validation])
-    training[seen.KEY] = seen.write(path.with_suffix(".safetensors"), curves.fingerprint[used])
-    weights = save({name: w.contiguous().cpu() for name, w in net.state_dict().items()})
-    path.with_suffix(".safetensors").write_bytes(weights)
+    facts[seen.KEY] = seen.write(path.with_suffix(".safetensors"), curves.fingerprint[used])
     card = replace(
         declaration(path, recipe.network),
-        weights_sha256=hashlib.sha256(weights).hexdigest(),
-        training=training,
+        weights_sha256=training.write(net, path.with_suffix(".safetensors")),
+        training=facts,
     )
     measured = scores(forward.prepare(card, on, (256,), "fp32"), curves)
     card = replace(card, measured=[asdict(s) for s in measured])
@@ -206,15 +198,7 @@ def fit(
     average = get_ema_multi_avg_fn(EMA_DECAY)  # type: ignore[no-untyped-call]
     mean = AveragedModel(net, multi_avg_fn=average)
     averaged = cast(network.Network, mean.module)
-    matrices = [p for p in net.parameters() if p.dim() > 1]
-    others = [p for p in net.parameters() if p.dim() <= 1]
-    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(
-        groups,
-        recipe.step,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
+    optimizer = training.adamw(net, recipe.step, recipe.weight_decay)
     steps = epochs * math.ceil(len(objects) / recipe.batch)
     schedule = LambdaLR(optimizer, lambda step: recipe.factor((step + 1) / steps))
     best, best_loss, best_net = 0, np.inf, net

@@ -16,7 +16,8 @@ from models.transients.fit import Draw
 from models.transients.inputs import Eye
 
 #: Class number of the sets -> place in the networks' output. Each has at least 30 training objects
-#: from two sources (or it would have no name): Ia, II, Ib/c and IIn in SNPCC and BTS, SLSN in BTS
+#: from two sources (or it would have no name), counted over both networks: Ia, II, Ib/c and IIn
+#: are in SNPCC, which trains LSST's alone, and in BTS, which trains ZTF's alone; SLSN are in BTS
 #: and the literature's.
 PLACES: Mapping[int, int] = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4}
 CLASSES = tuple(sets.CLASSES[number] for number in PLACES)

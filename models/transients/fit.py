@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn import functional
 
+from models import training
 from models.transients import inputs
 from models.transients.curves import Curves
 from models.transients.inputs import Eye
@@ -42,12 +42,6 @@ class Recipe:
     hidden: int = 256
     dropout: float = 0.2
     images: bool = True
-
-    def factor(self, done: float) -> float:
-        """What the step is multiplied by when a share `done` of all steps is done."""
-        warm_up = 0.08
-        rest = max(0.0, done - warm_up) / (1 - warm_up)
-        return min(1.0, done / warm_up) * (1 + math.cos(math.pi * rest)) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,16 +146,7 @@ def typical(net: TransientNet, draw: Draw, seed: int) -> None:
 
 
 def _begin(net: TransientNet, recipe: Recipe) -> State:
-    matrices = [p for p in net.parameters() if p.dim() > 1]
-    others = [p for p in net.parameters() if p.dim() <= 1]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": recipe.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
-        recipe.step,
-        fused=True,
-    )
+    optimizer = training.adamw(net, recipe.step, recipe.weight_decay)
     return State(net, copy.deepcopy(net).eval(), optimizer)
 
 
@@ -181,7 +166,7 @@ def _epoch(
     for k in range(per_epoch):
         batch = order[k * recipe.batch : (k + 1) * recipe.batch]
         for group in state.optimizer.param_groups:
-            group["lr"] = recipe.step * recipe.factor((state.steps + 1) / of)
+            group["lr"] = recipe.step * training.cosine((state.steps + 1) / of)
         wanted = label[batch] if teacher is None else teacher(these[batch])
         loss = functional.cross_entropy(
             state.net(these[batch]), wanted, label_smoothing=recipe.label_smoothing

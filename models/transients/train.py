@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
 
+from models import training
 from models.transients import examples, gate, sets
 from models.transients.curves import Curves
 from models.transients.examples import CLASSES, EYES, Pool
@@ -84,41 +83,40 @@ def train(
     source = examples.named(sets.read(data, gate.LENDERS[survey]))
     source = source.take(np.flatnonzero(source.fold != 1))
     bright = examples.superluminous(data, EYES[survey], FAINTEST[survey], seed)
-    make = ztf if survey == "ztf" else lsst
-    net, share = make(source, bright, seed, progress, checkpoint, epochs)
+    net, share = classifier(survey, source, bright, seed, progress, checkpoint, epochs)
     return Trained(net, CLASSES, tuple(share.tolist()))
 
 
-def ztf(
-    bts: Curves,
+def classifier(
+    survey: str,
+    source: Curves,
     superluminous: Curves,
     seed: int,
     progress: Callable[[Epoch], None] = lambda _: None,
     checkpoint: Path | None = None,
     epochs: int | None = None,
 ) -> tuple[TransientNet, Floats]:
-    """A network of ZTF's transients from these, and the class proportions that it assumes."""
-    pool = examples.ztf_pool(bts, superluminous)
-    recipe = replace(ZTF, epochs=epochs or ZTF.epochs)
-    draw = examples.epochs(pool, PER_EPOCH)
-    net = fit(draw, EYES["ztf"], len(CLASSES), recipe, seed, progress, checkpoint)
-    return finish(net, pool, draw, examples.proportions(bts), seed)
+    """A network of one survey's transients, and the class proportions that it assumes.
 
-
-def lsst(
-    snpcc: Curves,
-    superluminous: Curves,
-    seed: int,
-    progress: Callable[[Epoch], None] = lambda _: None,
-    checkpoint: Path | None = None,
-    epochs: int | None = None,
-) -> tuple[TransientNet, Floats]:
-    """A network of LSST's transients from these, and the class proportions that it assumes."""
-    pool = examples.lsst_pool(snpcc, superluminous)
-    recipe = replace(LSST, epochs=epochs or LSST.epochs)
-    draw = examples.epochs(pool, len(snpcc))
-    net = fit(draw, EYES["lsst"], len(CLASSES), recipe, seed, progress, checkpoint)
-    return finish(net, pool, draw, pool.share, seed)
+    Parameters
+    ----------
+    survey : str
+        "ztf" or "lsst".
+    source, superluminous : Curves
+        The survey's own, which have the proportions; and helpers where they are rare.
+    seed, progress, checkpoint, epochs
+        As `train` takes them.
+    """
+    proportions = examples.proportions(source)
+    if survey == "ztf":
+        pool, recipe, count = examples.ztf_pool(source, superluminous), ZTF, PER_EPOCH
+    else:
+        pool, recipe, count = examples.lsst_pool(source, superluminous), LSST, len(source)
+        proportions = pool.share
+    recipe = replace(recipe, epochs=epochs or recipe.epochs)
+    draw = examples.epochs(pool, count)
+    net = fit(draw, EYES[survey], len(CLASSES), recipe, seed, progress, checkpoint)
+    return finish(net, pool, draw, proportions, seed)
 
 
 def finish(
@@ -134,8 +132,4 @@ def finish(
 
 def write(trained: Trained, path: Path) -> str:
     """Write the weights as safetensors; returns their sha256."""
-    state = {name: w.contiguous() for name, w in trained.net.state_dict().items()}
-    data = save(state)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
+    return training.write(trained.net, path)
