@@ -58,12 +58,25 @@ def offsets_at(
         try:
             return {at: answer.result(_TIMEOUT_S + 1) for at, answer in answers.items()}
         except KafkaException as exc:
-            if exc.args[0].code() == KafkaError.FENCED_LEADER_EPOCH:
-                # after Kafka was killed: the client holds on to the leaders that were, for minutes
-                kafka.list_topics(timeout=_TIMEOUT_S)
+            learn_leaders(kafka, exc)
             raise
 
     return patiently(what, ask, stop) if asked else {}
+
+
+def learn_leaders(kafka: AdminClient, refused: BaseException) -> None:
+    """Have a client ask for the leaders anew if it was refused for naming the epoch of one before.
+
+    Left alone, one from before Kafka was killed holds on to the leaders that were, for minutes.
+
+    Raises
+    ------
+    KafkaException
+        Kafka does not say.
+    """
+    fenced = KafkaError.FENCED_LEADER_EPOCH
+    if isinstance(refused, KafkaException) and refused.args[0].code() == fenced:
+        kafka.list_topics(timeout=_TIMEOUT_S)
 
 
 def offset_at(

@@ -7,6 +7,7 @@ miss what another worker committed after a transaction that hangs.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -29,7 +30,7 @@ from workers.counting import RestoreMetrics
 from workers.errors import Failed
 from workers.kafka import Stopped, admin, consumer, is_fatal, patiently
 from workers.log import logger
-from workers.offsets import offset_at
+from workers.offsets import learn_leaders, offset_at
 from workers.standing import NOWHERE, Standing, boot_id, fault
 from workers.state import DiskStore
 
@@ -91,6 +92,9 @@ class Changelog:
         """Ask how far the topic has come, without waiting; with no transaction open."""
         at = [TopicPartition(self.topic, partition) for partition in partitions]
         if at and all(answer.done() for answer in self._asked.values()):
+            with contextlib.suppress(KafkaException):  # the next answer tells
+                for refused in filter(None, (a.exception() for a in self._asked.values())):
+                    learn_leaders(self._kafka, refused)
             self._asked = self._kafka.list_offsets(
                 dict.fromkeys(at, OffsetSpec.latest()),
                 isolation_level=IsolationLevel.READ_UNCOMMITTED,
