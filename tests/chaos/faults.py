@@ -78,6 +78,18 @@ def state_deleted(house: House) -> float:
     return time.monotonic()
 
 
+def disk_full(house: House) -> float:
+    """The light curves' disk is another one, and has no room for a worker's once they grow."""
+    with house.lock:
+        house.leave(name := house.chance.choice(house.of("curves")))
+        state_deleted(house)
+        house.workers.start(name, "curves", str(_STRUCK), "disk", "0", "0")
+        process = house.workers.processes[name]
+    at = time.monotonic()
+    await_blow(process)
+    return at
+
+
 def struck(span: str, step: str, blow: signal.Signals, house: House) -> float:
     """A worker is killed, or stands still beyond its session, between two steps of a commit."""
     process = strike(span, step, blow, house)
@@ -96,13 +108,18 @@ def strike(span: str, step: str, blow: signal.Signals, house: House) -> subproce
         house.leave(name)
         house.workers.start(name, span, str(_STRUCK), step, str(chance.randint(1, 20)), str(blow))
         process = house.workers.processes[name]
+    await_blow(process)
+    return process
+
+
+def await_blow(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a worker is struck; one that never is, is killed."""
     deadline = time.monotonic() + _PATIENCE_S
     while process.poll() is None and not stopped(process.pid):
         if time.monotonic() > deadline:  # its share of the partitions may be none
             process.kill()
             break
         time.sleep(0.05)
-    return process
 
 
 def second_crash(span: str, house: House) -> float:
@@ -156,6 +173,7 @@ def _all() -> dict[str, Fault]:
         "Kafka stands still": partial(kafka_stands_still, 2, 8),
         "Kafka unreachable for a minute": partial(kafka_stands_still, 60, 60),
         "state deleted": state_deleted,
+        "disk full": disk_full,
     }
     for span in SPANS:
         found[f"kill -9 {span}"] = partial(kill, span)

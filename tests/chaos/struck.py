@@ -1,13 +1,15 @@
 """A worker that is struck: `struck.py STEP NTH SIGNAL work SPAN`.
 
-By a signal between two steps of a commit; by a wall clock that jumps, if STEP is `clock`. (The
-clock of Python alone: that of Kafka's client library goes on.)
+By a signal between two steps of a commit; by a wall clock that jumps, if STEP is `clock` (the clock
+of Python alone: that of Kafka's client library goes on); by a disk that has no room for a store
+that grows, if STEP is `disk`.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import resource
 import sys
 import time
 from typing import Any
@@ -49,9 +51,13 @@ def jump() -> None:
     time.time = lambda: jumping() / 1e9
 
 
+def fill() -> None:
+    """Let the system refuse whatever would make a file larger than a store is at first."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, resource.RLIM_INFINITY))
+
+
 def main() -> None:
-    if sys.argv[1] == "clock":
-        jump()
+    {"clock": jump, "disk": fill}.get(sys.argv[1], lambda: None)()
     from workers import cli, kafka, state
 
     blow = Blow(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
