@@ -40,7 +40,7 @@ class Standing:
     def note(self) -> bytes:
         """
         >>> Standing.read(Standing(7, 3, "id", 4, "boot").note())
-        Standing(offset=7, pages_from=3, topic='id', partitions=4, boot='boot', form='1.1')
+        Standing(offset=7, pages_from=3, topic='id', partitions=4, boot='boot', form='1.2')
         """
         return json.dumps(asdict(self)).encode()
 
