@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import Any
 
 from broker.grids import GRIDS
+from broker.periodogram import FEATURES, PEAKS
 from broker.records import BAD_FLUX, KINDS, PHOTOMETRIES
 from broker.scalars import SCALARS
 
@@ -41,6 +42,12 @@ class Channel:
         Bits of broker.records; withdrawn points and solar-system bodies stay out in any case.
     scalars
         Names in broker.scalars.SCALARS, one float32 each beside the counts.
+    periodogram
+        Whether broker.periodogram.FEATURES follow them, measured by the ladder of its `rung`, and
+        before these the logarithm of how many points that were (0: none).
+    folds
+        How many fold images follow (broker.folds), of the best frequencies; at most
+        broker.periodogram.PEAKS, and only with a periodogram.
 
     Raises
     ------
@@ -54,6 +61,8 @@ class Channel:
     min_reliability: float = 0.0
     refuse_flags: int = BAD_FLUX
     scalars: tuple[str, ...] = ()
+    periodogram: bool = False
+    folds: int = 0
 
     def __post_init__(self) -> None:
         _known("grid", self.grid, GRIDS)
@@ -62,13 +71,23 @@ class Channel:
             _known("kind of measurement", kind, KINDS[:2])  # a limit never is one
         for name in self.scalars:
             _known("scalar", name, SCALARS)
+        if not 0 <= self.folds <= (PEAKS if self.periodogram else 0):
+            msg = f"{self.folds} folds: expected at most {PEAKS}, and none without a periodogram"
+            raise ValueError(msg)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers stand beside the counts."""
+        return len(self.scalars) + (1 + len(FEATURES) if self.periodogram else 0)
 
     @property
     def hash(self) -> int:
         """63 bits of the declaration (with the grid's edges), the same on every machine."""
         grid = GRIDS[self.grid].hash
         words = (sorted(self.kinds), float(self.min_reliability), self.refuse_flags, self.scalars)
-        return _hash(grid, self.photometry, *words)
+        # What came later is told only where it is asked for, so that older hashes stay.
+        more = (FEATURES, self.folds) if self.periodogram else ()
+        return _hash(grid, self.photometry, *words, *more)
 
 
 @dataclass(frozen=True, slots=True)

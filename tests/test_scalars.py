@@ -1,4 +1,4 @@
-"""The twelve scalars, from their definitions."""
+"""The scalars, from their definitions."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def defined(t: np.ndarray, m: np.ndarray, e: np.ndarray) -> dict[str, float]:
         "log_span": np.log(np.ptp(t)),
         "faint_tail": (p95 - median) / sd,
         "bright_tail": (median - p5) / sd,
+        "log_signal": np.log(sd / e.mean()),
     }
 
 

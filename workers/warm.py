@@ -32,9 +32,9 @@ def main() -> None:
         if old != now:
             shutil.rmtree(old)  # kernels of other sources
     with ProcessPoolExecutor(2, get_context("spawn")) as beside:
-        both = [beside.submit(_light_curves), beside.submit(_packets)]
+        three = [beside.submit(step) for step in (_light_curves, _packets, _periodograms)]
         _step("Apache Kafka", _kafka)
-        _step("kernels", lambda: _walk([each.result() for each in both]))
+        _step("kernels", lambda: _walk([each.result() for each in three]))
 
 
 def _step(name: str, run: Callable[[], object]) -> None:
@@ -61,6 +61,26 @@ def _light_curves() -> None:
 def _packets() -> None:
     set_kernel_cache()
     packets()
+
+
+def _periodograms() -> None:
+    set_kernel_cache()
+    periodograms()
+
+
+def periodograms() -> None:
+    """Measure one curve's own period and what else stands beside an image."""
+    import numpy as np
+
+    from broker import beside
+    from broker.inputs import Channel
+    from broker.periodogram import FEWEST
+
+    channel = Channel("fine", "total", (), scalars=("log_n",), periodogram=True, folds=1)
+    time = 777_777 * np.arange(FEWEST)
+    magnitude = (time % 1000).astype(np.int32)
+    first, points = np.array([0, FEWEST]), np.array([FEWEST])
+    beside.many(time, magnitude, np.full(FEWEST, 0.1), first, points, channel)
 
 
 def packets() -> None:
