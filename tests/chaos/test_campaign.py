@@ -46,8 +46,10 @@ def test_campaign(tmp_path: Path, request: pytest.FixtureRequest) -> None:
         house.chance.shuffle(plan)
         until(lambda: len(house.arrived), 1, house)
         struck = []
-        for kind in plan:
+        for number, kind in enumerate(plan, 1):
             time.sleep(house.chance.uniform(*_PAUSE))
+            said = f"{len(house.arrived):,} labels, {house.published:,} packets"
+            print(f"{number}/{n} {kind}: {said}", flush=True)
             struck.append((kind, FAULTS[kind](house)))
         house.hush()
         sent = reader.alerts(house.packets())
