@@ -13,7 +13,7 @@ from pathlib import Path
 from chaos.house import House, stand_still, stopped
 from chaos.struck import STEPS
 from confluent_kafka.admin import AdminClient
-from streams import delete_group, until
+from streams import delete_group
 
 from workers.crew import SPANS
 from workers.kafka import SESSION_TIMEOUT_MS
@@ -154,10 +154,13 @@ def offsets_forgotten(span: str, house: House) -> float:
     for name in names:
         house.leave(name)
     admin = AdminClient(house.client)
-    begin = f"{house.namespace}.{span}"
-    until(lambda: any(name.startswith(begin) for name in _groups(admin)))  # Kafka may load them yet
-    (group,) = (name for name in _groups(admin) if name.startswith(begin))
-    delete_group(admin, group, 60)
+    deadline = time.monotonic() + _PATIENCE_S
+    groups: list[str] = []
+    # Kafka may load them yet; there is none if nobody has come back since the last was forgotten
+    while not groups and time.monotonic() < deadline:
+        groups = [name for name in _groups(admin) if name.startswith(f"{house.namespace}.{span}")]
+    for group in groups:
+        delete_group(admin, group, 60)
     for _ in names:
         house.start(span)
     return at
