@@ -90,14 +90,16 @@ class Running:
         client = {"bootstrap.servers": kafka.bootstrap}
         self.names, self.admin = names, AdminClient(client)
         self.event = threading.Event()
-        ours = member(client, names.group("curves"), slot)
+        group = offsets.Group(names.group("curves"), names.topic("ledger"))
+        ours = member(client, group.name, slot)
         stop = self.event.is_set
+        books = partial(offsets.of_late, client, group, stop)
         if survey:
             first = partial(offsets.offset_at, self.admin, "earliest", stop=stop)
-            self.intake = Intake(ours, consumer(client), stop, stage.ready, 100, first)
+            self.intake = Intake(ours, consumer(client), stop, stage.ready, 100, first, books)
             self.read(survey)
         else:
-            self.intake = Intake(ours, ours, stop, stage.ready, 100)
+            self.intake = Intake(ours, ours, stop, stage.ready, 100, None, books)
             self.intake.subscribe({names.topic("detections"): names.topic("detections")})
         self.span = Span(
             stage=stage,
@@ -106,7 +108,7 @@ class Running:
             ledger_topic=names.topic("ledger"),
             dead_topic=names.topic("dead-letters"),
             worker=slot,
-            group=names.group("curves"),
+            group=group.name,
             commit_s=0.05,
             stop=self.event.is_set,
             metrics=SpanMetrics("curves"),
@@ -454,6 +456,30 @@ def test_deleted_offsets_are_found_in_the_ledger(
         offsets.Group(names.group("curves"), names.topic("ledger")),
         [(names.topic("detections"), 0), (names.topic("images"), 0)],
     ).keys() == {(names.topic("detections"), 0)}
+
+
+def test_offsets_that_went_back_are_those_of_the_ledger(
+    kafka: LocalKafka, names: topics.Namespace, run: Callable[..., Running]
+) -> None:
+    """Kafka, held up while it read its own log after a kill, named places of long ago."""
+    client = {"bootstrap.servers": kafka.bootstrap}
+    topic = names.topic("detections")
+    publish(kafka.bootstrap, topic, [b"%04d" % i for i in range(300)], 2)
+    stage = Copy(names.topic("images"))
+    running = run(stage)
+    until(lambda: len(stage.seen) == 300)
+    running.stop()
+    delete_group(AdminClient(client), names.group("curves"))  # once its member's session is over
+    back = consumer(client, **{"group.id": names.group("curves")})
+    long_ago = [TopicPartition(topic, 0, 20), TopicPartition(topic, 1, 150)]
+    back.commit(offsets=long_ago, asynchronous=False)
+    back.close()
+    publish(kafka.bootstrap, topic, [b"9%03d" % i for i in range(10)], 2)
+    again = Copy(names.topic("images"))
+    run(again)
+    until(lambda: len(again.seen) >= 10)
+    assert sorted(again.seen) == [b"9%03d" % i for i in range(10)]
+    until(lambda: len(copied(kafka, names)) == 310)
 
 
 def test_two_survey_topics_are_read_by_their_twins_from_their_first_offsets(

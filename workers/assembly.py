@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from workers import ending, slots, topics
@@ -14,6 +15,7 @@ from workers.fixed import Fixed
 from workers.intake import Intake
 from workers.kafka import PACKETS, admin, consumer, member, transactional
 from workers.log import logger
+from workers.offsets import Group, of_late
 from workers.sources import Sources
 from workers.span import Span, Stage
 
@@ -51,7 +53,8 @@ def run(
     stage: Stage
     looks = [Fixed(namespace, admin(client), partitions).look]
     first: Callable[[str, int], int] | None = None
-    ours = member(client, namespace.group(span), slot.name)
+    group = namespace.group(span)
+    ours = member(client, group, slot.name)
     if span == "decode":
         stage = _decode(settings, namespace, partitions, alerts)
         source = settings.source_client()
@@ -72,7 +75,8 @@ def run(
         fetcher = ours
         read = {topic: topic}
     limit = settings.classify.max_batch if span == "classify" else _LIMIT
-    intake = Intake(ours, fetcher, stop, stage.ready, limit, first)
+    books = partial(of_late, client, Group(group, namespace.topic("ledger")), stop)
+    intake = Intake(ours, fetcher, stop, stage.ready, limit, first, books)
     if read:
         intake.subscribe(read)
     measured = SpanMetrics(span)
@@ -88,7 +92,7 @@ def run(
         ledger_topic=namespace.topic("ledger"),
         dead_topic=namespace.topic("dead-letters"),
         worker=slot.name,
-        group=namespace.group(span),
+        group=group,
         commit_s=settings.commit_ms / 1000,
         stop=stop,
         metrics=measured,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +55,8 @@ class Intake:
     record, outside the group's callbacks; it calls `breathe` now and then, so that the member
     stays alive while it works; `breathe` ends it (Rebalanced) when the share has changed.
     `first(topic, partition)` says where a partition begins that the group has never held; where it
-    is None, such a partition is an error.
+    is None, such a partition is an error. `taken(places)` says how far the group came by its own
+    books, which Kafka's may be behind.
     """
 
     member: Consumer
@@ -64,6 +65,7 @@ class Intake:
     ready: Callable[[str, int, int, Callable[[], None]], None]
     limit: int
     first: Callable[[str, int], int] | None = None
+    taken: Callable[[Collection[Place]], Mapping[Place, int]] = lambda places: {}
     careful: int = 0  # a smaller limit, while a record that a stage cannot take is looked for
     source: dict[str, str] = field(default_factory=dict)  # subscribed topic -> where it is read
     lost: list[Range] = field(default_factory=list)
@@ -221,8 +223,9 @@ class Intake:
                 return
             # a time-out here means that a predecessor's transaction is still open
             known = patiently("the group's offsets", lambda: _good(self._committed()), self.stop)
+            books = self.taken([self._place(held) for held in known])
             for held in known:
-                self._begin((self.source[held.topic], held.partition), held)
+                self._begin(self._place(held), held, books)
             for topic, partition in list(self._base):
                 offset = self._base[topic, partition]
                 try:
@@ -327,10 +330,23 @@ class Intake:
         asked = [TopicPartition(t.topic, t.partition) for t in self._share]
         return list(self.member.committed(asked, 5))
 
-    def _begin(self, place: Place, held: TopicPartition) -> None:
+    def _place(self, held: TopicPartition) -> Place:
+        """Where a partition that the group holds is read."""
+        return self.source[held.topic], held.partition
+
+    def _begin(self, place: Place, held: TopicPartition, books: Mapping[Place, int]) -> None:
         """Set where a partition stands; what the source no longer has of it is lost."""
         if held.offset < 0:
             held.offset = self._never_held(place, held)
+        if (taken := books.get(place, 0)) > held.offset:
+            logger().error(
+                "Kafka has forgotten how far the group came: goes on where the ledger ends",
+                topic=place[0],
+                partition=place[1],
+                committed=held.offset,
+                at=taken,
+            )
+            held.offset = taken
         at = TopicPartition(*place)
         first, end = patiently(f"{place[0]}[{place[1]}]", lambda: self._kept(at), self.stop)
         self._base[place] = held.offset
