@@ -60,13 +60,13 @@ def offsets_at(
         try:
             return {at: answer.result(_TIMEOUT_S + 1) for at, answer in answers.items()}
         except KafkaException as exc:
-            learn_leaders(kafka, exc)
+            learn_leaders(kafka, [exc])
             raise
 
     return patiently(what, ask, stop) if asked else {}
 
 
-def learn_leaders(kafka: AdminClient, refused: BaseException) -> None:
+def learn_leaders(kafka: AdminClient, refused: Iterable[BaseException | None]) -> None:
     """Have a client ask for the leaders anew if it was refused for naming the epoch of one before.
 
     Left alone, one from before Kafka was killed holds on to the leaders that were, for minutes.
@@ -76,8 +76,8 @@ def learn_leaders(kafka: AdminClient, refused: BaseException) -> None:
     KafkaException
         Kafka does not say.
     """
-    fenced = KafkaError.FENCED_LEADER_EPOCH
-    if isinstance(refused, KafkaException) and refused.args[0].code() == fenced:
+    codes = {exc.args[0].code() for exc in refused if isinstance(exc, KafkaException)}
+    if KafkaError.FENCED_LEADER_EPOCH in codes:
         kafka.list_topics(timeout=_TIMEOUT_S)
 
 

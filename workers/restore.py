@@ -93,8 +93,7 @@ class Changelog:
         at = [TopicPartition(self.topic, partition) for partition in partitions]
         if at and all(answer.done() for answer in self._asked.values()):
             with contextlib.suppress(KafkaException):  # the next answer tells
-                for refused in filter(None, (a.exception() for a in self._asked.values())):
-                    learn_leaders(self._kafka, refused)
+                learn_leaders(self._kafka, (a.exception() for a in self._asked.values()))
             self._asked = self._kafka.list_offsets(
                 dict.fromkeys(at, OffsetSpec.latest()),
                 isolation_level=IsolationLevel.READ_UNCOMMITTED,

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models import training
 from models.transients import examples, gate, sets
 from models.transients.curves import Curves
 from models.transients.examples import CLASSES, EYES, Pool
@@ -128,8 +127,3 @@ def finish(
         net.head.bias.add_(torch.from_numpy(change).float())
     typical(net, draw, seed)
     return net, proportions
-
-
-def write(trained: Trained, path: Path) -> str:
-    """Write the weights as safetensors; returns their sha256."""
-    return training.write(trained.net, path)

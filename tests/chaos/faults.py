@@ -159,6 +159,7 @@ def offsets_forgotten(span: str, house: House) -> float:
     # Kafka may load them yet; there is none if nobody has come back since the last was forgotten
     while not groups and time.monotonic() < deadline:
         groups = [name for name in _groups(admin) if name.startswith(f"{house.namespace}.{span}")]
+        time.sleep(0.05)
     for group in groups:
         delete_group(admin, group, 60)
     for _ in names:

@@ -53,7 +53,9 @@ def jump() -> None:
 
 def fill() -> None:
     """Let the system refuse whatever would make a file larger than a store is at first."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, resource.RLIM_INFINITY))
+    from workers.state import _FIRST_BYTES
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_FIRST_BYTES, resource.RLIM_INFINITY))
 
 
 def main() -> None:
