@@ -32,7 +32,7 @@ def main() -> None:
         if old != now:
             shutil.rmtree(old)  # kernels of other sources
     with ProcessPoolExecutor(2, get_context("spawn")) as beside:
-        three = [beside.submit(step) for step in (_light_curves, _packets, _periodograms)]
+        three = [beside.submit(step) for step in (_light_curves, packets, _periodograms)]
         _step("Apache Kafka", _kafka)
         _step("kernels", lambda: _walk([each.result() for each in three]))
 
@@ -50,7 +50,6 @@ def _kafka() -> None:
 
 
 def _light_curves() -> None:
-    set_kernel_cache()
     from broker.curves import Curves
     from broker.store import MemoryStore
     from models import cards
@@ -58,17 +57,7 @@ def _light_curves() -> None:
     Curves(cards.find(_CARD).inputs, MemoryStore())
 
 
-def _packets() -> None:
-    set_kernel_cache()
-    packets()
-
-
 def _periodograms() -> None:
-    set_kernel_cache()
-    periodograms()
-
-
-def periodograms() -> None:
     """Measure one curve's own period and what else stands beside an image."""
     import numpy as np
 
