@@ -88,6 +88,12 @@ def names(bands: Sequence[str]) -> tuple[str, ...]:
 
 
 @njit(cache=True, nogil=True)
+def how_many(bands: int) -> int:
+    """How many numbers `describe` gives of so many bands."""
+    return _O + bands * _B
+
+
+@njit(cache=True, nogil=True)
 def describe(
     time: NDArray[np.int64],
     band: NDArray[np.uint8],

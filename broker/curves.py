@@ -15,6 +15,7 @@ from broker.growth import Alerts, Grown, grow
 from broker.inputs import Inputs
 from broker.light_curve import Channels
 from broker.measurements import ROW, channel_rows, kernel_rows
+from broker.periods import Periods
 from broker.records import (
     ALERT,
     BLOCK,
@@ -76,6 +77,7 @@ class Curves:
             channel_rows(inputs.channels),
             dmdt.table([GRIDS[channel.grid] for channel in inputs.channels]),
         )
+        self._periods = Periods(store, self._channels)
         self._inputs_hash = inputs.hash
         self._staged: dict[bytes, bytes] = {}
         self._merged: list[bytes] = []  # keys of the pages that went into staged light curves
@@ -133,16 +135,18 @@ class Curves:
         for key, begin, end in zip(keys, ends, ends[1:], strict=False):
             self._staged[key] = bytes(bytes_out[begin:end])
         self._merged += merged
+        self._periods.finish(keys, grown.searches, grown.wanted, grown.heap)
         return Added(self._images(detections, grown), grown.outcome, self._pages(keys, grown))
 
     def commit(self, note: bytes | None = None) -> None:
         """Keep what was staged, and the store's note with it unless it is None."""
-        self._store.put(self._staged, self._merged, note)
-        self._staged, self._merged = {}, []
+        self._store.put(self._staged | self._periods.staged, self._merged, note)
+        self.discard()
 
     def discard(self) -> None:
         """Forget what was staged."""
         self._staged, self._merged = {}, []
+        self._periods.staged = {}
 
     def restore(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         """Take pages of the changelog, in any order; the later value of a key wins.
@@ -178,6 +182,11 @@ class Curves:
         rows = np.zeros(len(known), POINT)
         rows.view(ROW)[:] = known
         return rows
+
+    @property
+    def searched(self) -> int:
+        """How many periodograms were made so far."""
+        return self._periods.searched
 
     def __len__(self) -> int:
         """How many light curves are kept; staged ones that are new are not counted."""

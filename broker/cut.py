@@ -8,10 +8,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from broker import dmdt, sparse
-from broker.light_curve import N_BANDS, Channels, Curve, key, open_slot
-from broker.measurements import flux, flux_error, microdays
+from broker import course, dmdt, sparse
+from broker.light_curve import N_BANDS, Channels, Curve, key, open_slot, point_of
+from broker.measurements import UNKNOWN_BAND, flux, flux_error, microdays
 from broker.memory import copy
+from broker.periodogram import rung
 from broker.records import BLOCK, DETECTION, KINDS, PRESENCE, SOLAR_SYSTEM, WITHDRAWN
 from broker.scalars import SCALARS, measure
 
@@ -34,6 +35,14 @@ assert PRESENCE_ROW.itemsize == PRESENCE.itemsize
 assert BLOCK_ROW.itemsize == BLOCK.itemsize
 
 
+#: A periodogram that an image needs: of rows first to first + points of a batch's WANTED; what it
+#: says goes to `at` in the heap of the images. `object` is the caller's.
+SEARCH = np.dtype(
+    [("object", "i8"), ("slot", "i8"), ("first", "i8"), ("points", "i8"), ("at", "i8")]
+)
+WANTED = np.dtype([("time", "i8"), ("error", "f8"), ("magnitude", "i4")])
+
+
 class Desk(NamedTuple):
     """Room to work in."""
 
@@ -43,6 +52,11 @@ class Desk(NamedTuple):
     magnitude: NDArray[np.int32]  # (point,)
     error: NDArray[np.float64]  # (point,)
     scalars: NDArray[np.float64]  # (scalar,)
+    band: NDArray[np.uint8]  # (point,)
+    flux: NDArray[np.float32]  # (point,)
+    flux_error: NDArray[np.float32]  # (point,)
+    course: NDArray[np.float32]  # (band, node, 2)
+    numbers: NDArray[np.float32]  # (number,)
 
 
 @njit(cache=True, nogil=True)
@@ -55,6 +69,11 @@ def desk(most_points: int, most_cells: int) -> Desk:
         np.empty(most_points, np.int32),
         np.empty(most_points),
         np.empty(len(SCALARS)),
+        np.empty(most_points, np.uint8),
+        np.empty(most_points, np.float32),
+        np.empty(most_points, np.float32),
+        np.empty((N_BANDS, len(course.NODES), 2), np.float32),
+        np.empty(course.how_many(N_BANDS), np.float32),
     )
 
 
@@ -99,11 +118,23 @@ def presences(
 def most_bytes(curve: Curve, channels: Channels) -> int:
     """What the heap of one image may need at most."""
     size = 0
+    for c in range(len(channels.rows)):
+        size += 4 * channels.rows[c].together
     for slot in range(len(curve.slots)):
         if curve.slots[slot].n > 0:
             cells = channels.rows[slot // N_BANDS].cells
-            size += sparse.MOST_BYTES_A_CELL * cells + 4 * len(SCALARS)
+            size += sparse.MOST_BYTES_A_CELL * cells + channels.rows[slot // N_BANDS].beside
     return size
+
+
+@njit(cache=True, nogil=True)
+def most_wanted(curve: Curve, channels: Channels) -> int:
+    """Points of which periodograms may be made for one image, at most."""
+    size = 0
+    for slot in range(len(curve.slots)):
+        if channels.rows[slot // N_BANDS].periodogram != 0:
+            size += curve.slots[slot].n
+    return int(size)
 
 
 @njit(cache=True, nogil=True)
@@ -162,7 +193,7 @@ def counts_until(curve: Curve, slot: int, kept: int, at: Desk, channels: Channel
 
 
 @njit(cache=True, nogil=True)
-def put_scalars(
+def put_beside(
     curve: Curve,
     slot: int,
     kept: int,
@@ -187,6 +218,64 @@ def put_scalars(
 
 
 @njit(cache=True, nogil=True)
+def gather(curve: Curve, c: int, until: int, at: Desk, channels: Channels) -> int:
+    """Lay a channel's measurements up to a time on the desk, all bands in order of time, equal
+    times in that of BANDS; returns how many.
+    """
+    place, kept = np.zeros(N_BANDS, np.int64), np.zeros(N_BANDS, np.int64)
+    for band in range(N_BANDS):
+        if curve.slots[c * N_BANDS + band].n > 0:
+            kept[band] = kept_until(curve, c * N_BANDS + band, until, channels)
+    for k in range(kept.sum()):
+        best = -1
+        for band in range(N_BANDS):
+            if place[band] < kept[band]:
+                i = point_of(curve, c * N_BANDS + band, place[band])
+                time = microdays(curve.points[i].mjd_tai)
+                if best < 0 or time < at.time[k]:
+                    best, at.time[k], at.band[k] = band, time, band
+                    at.flux[k] = curve.points[i].flux_njy
+                    at.flux_error[k] = curve.points[i].flux_err_njy
+        place[best] += 1
+    return int(kept.sum())
+
+
+@njit(cache=True, nogil=True)
+def put_course(n: int, channel: Any, at: Desk, heap: NDArray[np.uint8], end: int) -> int:
+    """Write course and numbers of the n points on the desk; returns the end."""
+    bands = 0
+    soft = np.zeros(N_BANDS)
+    for band in range(N_BANDS):
+        if channel.place[band] >= 0:
+            soft[channel.place[band]] = channel.soft[band]
+            bands += 1
+    shares, numbers = at.course[:bands], at.numbers[: course.how_many(bands)]
+    course.describe(
+        at.time[:n],
+        at.band[:n],
+        at.flux[:n],
+        at.flux_error[:n],
+        channel.place,
+        soft[:bands],
+        shares,
+        numbers,
+    )
+    values = heap[end : end + 4 * channel.together].view(np.float32)
+    values[: shares.size] = shares.ravel()
+    values[shares.size :] = numbers
+    return int(end + 4 * channel.together)
+
+
+@njit(cache=True, nogil=True)
+def put_wanted(points: int, at: Desk, wanted: NDArray[np.void], end: int) -> int:
+    """Write the first points that `put_beside` left on the desk; returns the end."""
+    for k in range(points):
+        row = wanted[end + k]
+        row.time, row.error, row.magnitude = at.time[k], at.error[k], at.magnitude[k]
+    return end + points
+
+
+@njit(cache=True, nogil=True)
 def blocks(
     curve: Curve,
     until: int,
@@ -196,21 +285,30 @@ def blocks(
     n_rows: int,
     heap: NDArray[np.uint8],
     end: int,
-) -> tuple[int, int, int]:
-    """Write one block for each slot that has measurements up to a time.
+    searches: NDArray[np.void],
+    n_searches: int,
+    wanted: NDArray[np.void],
+    n_wanted: int,
+) -> tuple[int, int, int, int, int]:
+    """Write one block for each slot that has measurements up to a time; then one of no counts for
+    all bands of each channel that looks at them together.
 
     Parameters
     ----------
     until : int
         Microdays; measurements of this very time are in.
     rows : (block,) BLOCK_ROW
-        With room for all slots from `n_rows`.
+        With room for all slots and channels from `n_rows`.
     heap : (byte,) u1
         With room for `most_bytes` from `end`.
+    searches : (search,) SEARCH
+        With room for all slots from `n_searches`.
+    wanted : (point,) WANTED
+        With room for `most_wanted` from `n_wanted`.
 
     Returns
     -------
-    n_rows, end : int
+    n_rows, end, n_searches, n_wanted : int
         Ends of what was written.
     points_hash : int
         Sum over the channels of the sum of the keys of their measurements, times 2 channel + 1.
@@ -230,12 +328,30 @@ def blocks(
         points_hash += keys * (np.uint64(2) * np.uint64(channel) + np.uint64(1))
         counts_end = put_counts(curve, slot, kept, at, channels, heap, end)
         scalars_end = counts_end
-        if channels.rows[slot // N_BANDS].n_scalars > 0:
-            scalars_end = put_scalars(curve, slot, kept, at, channels, heap, counts_end)
+        if channels.rows[slot // N_BANDS].beside > 0:
+            scalars_end = put_beside(curve, slot, kept, at, channels, heap, counts_end)
+        points = rung(kept) if channels.rows[slot // N_BANDS].periodogram != 0 else 0
+        if points > 0:
+            search = searches[n_searches]
+            search.slot, search.first, search.points = slot, n_wanted, points
+            search.at = scalars_end
+            n_wanted = put_wanted(points, at, wanted, n_wanted)
+            n_searches += 1
+            scalars_end = counts_end + channels.rows[slot // N_BANDS].beside
         row = rows[n_rows]
         row.channel, row.n, row.band = channel, kept, slot % N_BANDS
         row.counts, row.counts_length = end, counts_end - end
         row.scalars, row.scalars_length = counts_end, scalars_end - counts_end
         n_rows += 1
         end = scalars_end
-    return n_rows, end, int(np.int64(points_hash))
+    for c in range(len(channels.rows)):
+        if channels.rows[c].together > 0:
+            n = gather(curve, c, until, at, channels)
+            if n > 0:
+                row = rows[n_rows]
+                row.channel, row.n, row.band = channels.rows[c].hash, n, UNKNOWN_BAND
+                row.counts, row.counts_length, row.scalars = end, 0, end
+                end = put_course(n, channels.rows[c], at, heap, end)
+                row.scalars_length = end - row.scalars
+                n_rows += 1
+    return n_rows, end, int(np.int64(points_hash)), n_searches, n_wanted

@@ -22,9 +22,8 @@ from broker.light_curve import (
     open_slot,
 )
 from broker.measurements import (
+    channel_magnitude,
     exposure_hash,
-    flux,
-    magnitude,
     measurement_hash,
     microdays,
     precedes,
@@ -52,7 +51,7 @@ def insert(curve: Curve, i: int, channels: Channels, c: int) -> None:
     slot = c * N_BANDS + point.band
     open_slot(curve, slot, channels)
     t = microdays(point.mjd_tai)
-    m = magnitude(flux(point, channels.rows[c]))
+    m = channel_magnitude(point, channels.rows[c])
     my_key = measurement_hash(point, t, m)
     rows, state = curve.measurements[slot], curve.slots[slot]
     place = state.n

@@ -70,6 +70,8 @@ class Grown(NamedTuple):
     blocks: NDArray[np.void]  # (block,) cut.BLOCK_ROW
     first_block: NDArray[np.int64]  # (image + 1,)
     heap: NDArray[np.uint8]
+    searches: NDArray[np.void]  # (search,) cut.SEARCH
+    wanted: NDArray[np.void]  # (point,) cut.WANTED
 
 
 @njit(cache=True, nogil=True)
@@ -133,9 +135,12 @@ def grow(
     presences = np.zeros(4 * len(images), cut.PRESENCE_ROW)
     blocks = np.zeros(4 * len(images), cut.BLOCK_ROW)
     heap = np.empty(1024 * len(images), np.uint8)
+    searches = np.zeros(16, cut.SEARCH)
+    wanted = np.zeros(1024, cut.WANTED)
     page_points = np.empty(PAGE * (n_objects + 4), POINT_ROW)
     numbers = np.empty(PAGE, np.int64)
     n_page_points = n_pages = n_images = n_presences = n_blocks = n_heap = n_out = 0
+    n_searches = n_wanted = 0
 
     for o in range(n_objects):
         incoming = 0
@@ -205,11 +210,27 @@ def grow(
                     n_presences, image.first_detection_mjd_tai = cut.presences(
                         curve, n, alerts.time[a], desk, presences, n_presences
                     )
-                    blocks = room(blocks, n_blocks, n_slots)
+                    blocks = room(blocks, n_blocks, n_slots + len(channels.rows))
                     heap = room(heap, n_heap, cut.most_bytes(curve, channels))
-                    n_blocks, n_heap, image.points_hash = cut.blocks(
-                        curve, alerts.time[a], desk, channels, blocks, n_blocks, heap, n_heap
+                    searches = room(searches, n_searches, n_slots)
+                    wanted = room(wanted, n_wanted, cut.most_wanted(curve, channels))
+                    begun = n_searches
+                    n_blocks, n_heap, image.points_hash, n_searches, n_wanted = cut.blocks(
+                        curve,
+                        alerts.time[a],
+                        desk,
+                        channels,
+                        blocks,
+                        n_blocks,
+                        heap,
+                        n_heap,
+                        searches,
+                        n_searches,
+                        wanted,
+                        n_wanted,
                     )
+                    for s in range(begun, n_searches):
+                        searches[s].object = o
             for m in range(begin, n_images):
                 first_presence[m + 1] = n_presences
                 first_block[m + 1] = n_blocks
@@ -241,4 +262,6 @@ def grow(
         blocks[:n_blocks],
         first_block[: n_images + 1],
         heap[:n_heap].copy(),
+        searches[:n_searches],
+        wanted[:n_wanted],
     )

@@ -24,14 +24,15 @@ IDENTITY = np.dtype(
         ("record", "i4"),
         ("survey", "u1"),
         ("reason", "u1"),
-        ("", "V6"),
+        ("notice", "u1"),
+        ("", "V5"),
         ("object", ALERT["object"]),
         ("topic", ALERT["topic"]),
         ("classifier", "S128"),
     ]
 )
 _COMMON = ("offset", "partition", "record", "survey", "object", "topic")
-_OF_RECORD = {name: name for name in (*_COMMON, "alert_id")}
+_OF_RECORD = {name: name for name in (*_COMMON, "alert_id", "notice")}
 _OF_LABEL = {name: name for name in (*_COMMON, "reason")} | {
     "alert_id": "alertId",
     "classifier": "classifierName",

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
 from typing import Any
 
+from broker import course
+from broker.asinh import DEPTHS
+from broker.folds import LEVELS, PHASES
 from broker.grids import GRIDS
 from broker.periodogram import FEATURES, PEAKS
 from broker.records import BAD_FLUX, KINDS, PHOTOMETRIES
@@ -48,11 +51,15 @@ class Channel:
     folds
         How many fold images follow (broker.folds), of the best frequencies; at most
         broker.periodogram.PEAKS, and only with a periodogram.
+    survey, bands
+        Of asinh photometry alone: whose softening fluxes it has (broker.asinh), and the bands that
+        enter, in the network's order. An image then has one more block, of all of them together:
+        their course and numbers (broker.course), float32.
 
     Raises
     ------
     ValueError
-        A name is not known; the message lists those that are.
+        A name is not known (the message lists those that are), or they do not go together.
     """
 
     grid: str
@@ -63,6 +70,8 @@ class Channel:
     scalars: tuple[str, ...] = ()
     periodogram: bool = False
     folds: int = 0
+    survey: str = ""
+    bands: str = ""
 
     def __post_init__(self) -> None:
         _known("grid", self.grid, GRIDS)
@@ -74,6 +83,13 @@ class Channel:
         if not 0 <= self.folds <= (PEAKS if self.periodogram else 0):
             msg = f"{self.folds} folds: expected at most {PEAKS}, and none without a periodogram"
             raise ValueError(msg)
+        if self.photometry == "asinh":
+            _known("survey with softening fluxes", self.survey, DEPTHS)
+            for band in self.bands:
+                _known(f"band of {self.survey}", band, DEPTHS[self.survey])
+        if (self.photometry == "asinh") != bool(self.bands) or (self.bands and self.beside):
+            msg = "bands go with asinh photometry, and this with neither scalars nor periodogram"
+            raise ValueError(msg)
 
     @property
     def numbers(self) -> int:
@@ -81,12 +97,26 @@ class Channel:
         return len(self.scalars) + (1 + len(FEATURES) if self.periodogram else 0)
 
     @property
+    def beside(self) -> int:
+        """Bytes of what stands beside the counts: `numbers` float32, then `folds` images."""
+        return 4 * self.numbers + self.folds * PHASES * LEVELS
+
+    @property
+    def together(self) -> int:
+        """How many numbers the block of all bands has: the course, then broker.course.names."""
+        if not self.bands:
+            return 0
+        return len(self.bands) * len(course.NODES) * 2 + len(course.names(self.bands))
+
+    @property
     def hash(self) -> int:
         """63 bits of the declaration (with the grid's edges), the same on every machine."""
         grid = GRIDS[self.grid].hash
         words = (sorted(self.kinds), float(self.min_reliability), self.refuse_flags, self.scalars)
         # What came later is told only where it is asked for, so that older hashes stay.
-        more = (FEATURES, self.folds) if self.periodogram else ()
+        more: tuple[object, ...] = (FEATURES, self.folds) if self.periodogram else ()
+        if self.bands:
+            more = (self.survey, self.bands, dict(DEPTHS[self.survey]), course.names(self.bands))
         return _hash(grid, self.photometry, *words, *more)
 
 

@@ -33,6 +33,7 @@ LABEL = np.dtype(
         ("magnitude_err", "f4"),
         ("total_magnitude", "f4"),
         ("total_magnitude_err", "f4"),
+        ("novelty", "f4"),
         ("classifications", SPAN),
         ("classes", SPAN),
         ("context", SPAN),
@@ -115,6 +116,7 @@ def label_rows(labels: Labels) -> tuple[NDArray[np.void], NDArray[np.uint8]]:
         heap,
         rows,
     )
+    rows["novelty"] = np.nan if labels.novelty is None else labels.novelty
     return rows, heap
 
 

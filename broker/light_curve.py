@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from broker import dmdt, sparse
 from broker.measurements import (
     ROW,
+    channel_magnitude,
     exposure_hash,
-    flux,
     identity_hash,
-    magnitude,
     measurement_hash,
     microdays,
     same_point,
@@ -130,24 +129,31 @@ def key(curve: Curve, slot: int, place: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
+def point_of(curve: Curve, slot: int, place: int) -> int:
+    """The point that a measurement is, also of a slot that is not open."""
+    state = curve.slots[slot]
+    if state.open != 0:
+        return int(curve.measurements[slot, place].row)
+    if state.width == 1:
+        return int(load_u1(state.rows + place))
+    if state.width == 2:
+        return int(load_u2(state.rows + 2 * place))
+    return int(load_u4(state.rows + 4 * place))
+
+
+@njit(cache=True, nogil=True)
 def open_slot(curve: Curve, slot: int, channels: Channels) -> None:
     """Take the measurements and counts of a slot in hand."""
     state, channel = curve.slots[slot], channels.rows[slot // N_BANDS]
     if state.open != 0:
         return
-    state.open = 1
-    rows, width = state.rows, state.width
     measurements, points = curve.measurements[slot], curve.points
     for k in range(state.n):
-        if width == 1:
-            i = load_u1(rows + k)
-        elif width == 2:
-            i = load_u2(rows + 2 * k)
-        else:
-            i = load_u4(rows + 4 * k)
+        i = point_of(curve, slot, k)
         measurements[k].time = microdays(points[i].mjd_tai)
-        measurements[k].magnitude = magnitude(flux(points[i], channel))
+        measurements[k].magnitude = channel_magnitude(points[i], channel)
         measurements[k].row = i
+    state.open = 1
     if state.n > 0:
         sparse.unpack(state.counts, state.counts + state.length, curve.counts[slot])
 

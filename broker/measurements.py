@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from broker.asinh import ZERO_POINT, softening, tenth_mmag
 from broker.grids import GRIDS, MICRODAYS, TENTH_MMAG
 from broker.inputs import Channel
 from broker.records import (
@@ -27,10 +28,8 @@ from broker.records import (
 )
 from broker.scalars import SCALARS
 
-#: AB magnitude of 1 nJy (Oke and Gunn 1983: 8.90 for 1 Jy).
-ZERO_POINT = 31.4
 UNKNOWN_BAND = BANDS.index("unknown")
-_TOTAL = PHOTOMETRIES.index("total")
+_TOTAL, _ASINH = PHOTOMETRIES.index("total"), PHOTOMETRIES.index("asinh")
 _NEVER = WITHDRAWN | SOLAR_SYSTEM
 
 _fields: Any = POINT.fields
@@ -45,7 +44,10 @@ _LAYOUT: Any = {
 }
 ROW = np.dtype(_LAYOUT)
 
-#: A channel as the kernels read it; `kinds` has bit k for kind k, `scalars` are indexes.
+#: A channel as the kernels read it; `kinds` has bit k for kind k, `scalars` are indexes. `beside`
+#: bytes stand beside the counts; `periodogram` is 1 if one is among them. Of asinh photometry
+#: `together` numbers stand in the block of all bands, of which `place` says where the network has
+#: each (-1: not at all), and `soft` its softening flux in nJy (0: not at all).
 CHANNEL = np.dtype(
     [
         ("hash", "i8"),
@@ -54,8 +56,14 @@ CHANNEL = np.dtype(
         ("photometry", "i4"),
         ("refuse_flags", "i4"),
         ("min_reliability", "f4"),
+        ("beside", "i8"),
+        ("periodogram", "i8"),
+        ("folds", "i8"),
         ("n_scalars", "i8"),
         ("scalars", "i8", (len(SCALARS),)),
+        ("together", "i8"),
+        ("place", "i8", (len(BANDS),)),
+        ("soft", "f8", (len(BANDS),)),
     ]
 )
 
@@ -69,8 +77,14 @@ def channel_rows(channels: Sequence[Channel]) -> NDArray[np.void]:
         row["photometry"] = PHOTOMETRIES.index(channel.photometry)
         row["refuse_flags"] = channel.refuse_flags
         row["min_reliability"] = channel.min_reliability
+        row["beside"] = channel.beside
+        row["periodogram"], row["folds"] = channel.periodogram, channel.folds
         row["n_scalars"] = len(channel.scalars)
         row["scalars"][: len(channel.scalars)] = [SCALARS.index(name) for name in channel.scalars]
+        row["together"], row["place"] = channel.together, -1
+        for place, band in enumerate(channel.bands):
+            number = BANDS.index(band)
+            row["place"][number], row["soft"][number] = place, softening(channel.survey)[number]
     return rows
 
 
@@ -85,6 +99,14 @@ def magnitude(flux_njy: float) -> int:
     """AB magnitude in whole 0.1 mmag of a flux above 0."""
     mag = ZERO_POINT - 2.5 * np.log10(np.float64(flux_njy))
     return int(np.rint(mag * TENTH_MMAG))
+
+
+@njit(cache=True, nogil=True)
+def channel_magnitude(point: Any, channel: Any) -> int:
+    """Magnitude in whole 0.1 mmag of the flux that the channel looks at."""
+    if channel.photometry == _ASINH:
+        return int(tenth_mmag(float(point.flux_njy), channel.soft[point.band]))
+    return int(magnitude(flux(point, channel)))
 
 
 @njit(cache=True, nogil=True)
@@ -106,7 +128,7 @@ def usable(point: Any, channel: Any) -> bool:
     """Whether the channel may take this point as a measurement.
 
     It must be of the channel's kinds and quality, with a known band (pairs never cross bands) and
-    a flux that has a magnitude.
+    a flux that has a magnitude: for asinh, one of the channel's bands, any flux, and an error.
     """
     if not (channel.kinds >> point.kind) & 1 or point.band == UNKNOWN_BAND:
         return False
@@ -115,6 +137,9 @@ def usable(point: Any, channel: Any) -> bool:
     asked = point.kind == DETECTION and channel.min_reliability > 0
     if asked and not point.reliability >= channel.min_reliability:  # NaN is refused
         return False
+    if channel.photometry == _ASINH:
+        known = np.isfinite(point.flux_njy) and 0.0 < point.flux_err_njy < np.inf
+        return bool(known and channel.soft[point.band] > 0.0)
     return bool(0.0 < flux(point, channel) < np.inf)
 
 

@@ -55,17 +55,18 @@ def room() -> Room:
 def rung(n: int) -> int:
     """How many of n points, in order of time, the periodogram is made of.
 
-    The largest of 16, 24, 36, 54, 81, 121, 181 ... (times 1.5, rounded down) not above n; 0 below
-    16. So it is computed seldom, and no later point gets into an earlier label.
+    The largest of 16, 24, 32, 40, 48, 57, 68, 81, 97, 116 ... (a fifth more, at least 8) not above
+    n; 0 below 16. So it is computed seldom, and no later point gets into an earlier label. (With
+    steps of a half 50 points had the periodogram of 36, and 3 % more stars were named wrong.)
 
     >>> [rung(n) for n in (15, 16, 23, 24, 130, 235)]
-    [0, 16, 16, 24, 121, 181]
+    [0, 16, 16, 24, 116, 199]
     """
     if n < FEWEST:
         return 0
     result = FEWEST
-    while result + result // 2 <= n:
-        result += result // 2
+    while result + max(8, result // 5) <= n:
+        result += max(8, result // 5)
     return result
 
 

@@ -18,7 +18,7 @@ SURVEYS = ("ztf", "lsst", "elasticc")
 BANDS = ("u", "g", "r", "i", "z", "y", "clear", "unknown")
 KINDS = ("detection", "forced", "limit")
 DETECTION, FORCED, LIMIT = range(3)
-PHOTOMETRIES = ("total", "difference")
+PHOTOMETRIES = ("total", "difference", "asinh")
 #: Why an alert has no name; ``none`` means that it has one (or may still get one).
 REASONS = (
     "none",
@@ -27,6 +27,7 @@ REASONS = (
     "out_of_domain",
     "no_photometry",
     "withdrawn",
+    "no_gain",
 )
 #: What became of an alert at one hop. ``passed`` went on to the next; ``notice`` is a withdrawal
 #: that arrived inside another alert's history, so it adds a label but no alert.
@@ -149,7 +150,9 @@ PRESENCE = np.dtype([("band", "u1"), ("kind", "u1"), ("", "V2"), ("n", "i4")])
 #: The counts of one band in one channel (see broker.inputs): `n` measurements, `counts` sparse
 #: as unsigned LEB128 varints (gap, count), (gap, count) ... over cells dm * n_dt + dt; the first
 #: gap is the first cell's index, each later one the distance to the cell before. `scalars` holds
-#: float32 values, little-endian, in the channel's order.
+#: all that stands beside: `Channel.numbers` float32, little-endian, then the fold images, u1; where
+#: there is no periodogram yet it ends with the scalars. A block of band "unknown", without counts,
+#: is of all bands together: `Channel.together` float32.
 BLOCK = np.dtype(
     [
         ("channel", "i8"),
@@ -248,7 +251,8 @@ class Labels:
     """One classifier's answers to the images, row by row.
 
     ``reason`` (n,) u1 indexes REASONS; ``probabilities`` (n, class) f4 are NaN where there is a
-    reason; they are conditional on ``conditional_on``.
+    reason; they are conditional on ``conditional_on``. ``novelty`` (n,) f4 is how unlike all that
+    the classifier was trained on the image is, NaN where it was not looked at or not known.
     """
 
     images: Images
@@ -262,6 +266,7 @@ class Labels:
     weights_hash: str
     grid_hash: str
     classified_ms: int
+    novelty: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.reason)

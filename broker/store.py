@@ -9,9 +9,9 @@ from typing import Protocol
 class Store(Protocol):
     """One value per key; `put` replaces.
 
-    Keys are objects (b"ztf:ZTF18aaiscil"), or pages that wait to be merged
-    (b"ztf:ZTF18aaiscil#3"): only these hold a ``#``, and an object's key is there whenever one of
-    its pages is.
+    Keys are objects (b"ztf:ZTF18aaiscil"), or something of theirs: pages that wait to be merged
+    (b"ztf:ZTF18aaiscil#3"), periodograms (b"ztf:ZTF18aaiscil#periods"). Only these hold a ``#``,
+    and an object's key is there whenever one of them is.
     """
 
     def get(self, keys: Sequence[bytes]) -> Sequence[bytes | memoryview | None]:

@@ -5,7 +5,9 @@ A card is a TOML file; it is read without torch.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from broker.inputs import Channel, Inputs
+from broker.taxonomy import IDS
 from models import domain
 
 FOLDER = Path(__file__).parent / "weights"
+#: Of a file beside the weights, and of its hash among what the card says of the training.
+TYPICAL = "typical"
+#: Shares stand in a card with four digits.
+_ROUNDED = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,8 @@ class Card:
     weights, weights_sha256
         The safetensors file beside the card, and its hash.
     training, measured
-        How it was trained, and what it reached on objects that it never saw: facts for people.
+        How it was trained, and what it reached on objects that it never saw: facts for people, but
+        for those that `assumes` and `says_from` read.
     """
 
     name: str
@@ -67,6 +75,32 @@ class Card:
         return channel
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """What labels need beside the card: weights, and what is typical (models.unseen)."""
+        if f"{TYPICAL}_sha256" in self.training:
+            return self.weights, self.weights.with_suffix(f".{TYPICAL}")
+        return (self.weights,)
+
+    @property
+    def assumes(self) -> tuple[float, ...]:
+        """Proportions of the classes that its probabilities assume; empty: it does not say."""
+        return tuple(self.training.get("proportions", ()))
+
+    @property
+    def says_from(self) -> int:
+        """Points from which its probabilities say more than the proportions of the classes do.
+
+        The fewest of those measured above which the gain was never lost, on no survey's curves.
+        """
+        gains: dict[int, float] = {}
+        for score in self.measured:
+            if points := score["points"]:
+                gain = score.get("log_loss_gain", math.inf)
+                gains[points] = min(gain, gains.get(points, math.inf))
+        vain = max((points for points, gain in gains.items() if not gain > 0), default=0)
+        return min((points for points in gains if points > vain), default=vain + 1) if vain else 0
+
+    @property
     def params(self) -> str:
         """What a reader of a label should know of how it was made, in one line."""
         channel = self.channel
@@ -74,6 +108,34 @@ class Card:
             f"network={self.network} grid={channel.grid} photometry={channel.photometry} "
             f"min_points={self.min_points}"
         )
+
+
+def declare(
+    path: Path,
+    network: str,
+    classes: Sequence[str],
+    conditional_on: str,
+    channel: Channel,
+    where: domain.Domain,
+    min_points: int,
+) -> Card:
+    """The card at `path` before training, which will find out the rest."""
+    return Card(
+        name=path.stem,
+        version="1",
+        network=network,
+        classes=tuple(classes),
+        class_ids=tuple(IDS[name] for name in classes),
+        conditional_on=conditional_on,
+        inputs=Inputs((channel,)),
+        domain=where,
+        min_points=min_points,
+        weights=path.with_suffix(".safetensors"),
+        weights_sha256="",
+        licence="MIT",
+        training={},
+        measured=(),
+    )
 
 
 def read(path: Path) -> Card:
@@ -112,7 +174,29 @@ def read(path: Path) -> Card:
     if len(card.inputs.channels) != 1 or card.min_points < 2:
         msg = f"{path}: a network eats one channel, of images with at least two points"
         raise ValueError(msg)
+    if card.assumes and (
+        len(card.assumes) != len(card.classes)
+        or not all(0 <= share <= 1 for share in card.assumes)
+        or abs(sum(card.assumes) - 1) > _ROUNDED
+    ):
+        msg = f"{path}: training.proportions are shares, one of each class, together 1"
+        raise ValueError(msg)
     return card
+
+
+def weights(card: Card) -> bytes:
+    """The card's file of weights.
+
+    Raises
+    ------
+    ValueError
+        It is not the one that the card was written for.
+    """
+    data = card.weights.read_bytes()
+    if hashlib.sha256(data).hexdigest() != card.weights_sha256:
+        msg = f"{card.weights} is not the file that {card.name}.toml describes (sha256 differs)"
+        raise ValueError(msg)
+    return data
 
 
 def dump(card: Card) -> str:
@@ -137,6 +221,9 @@ def dump(card: Card) -> str:
         lines += ["[[classes]]", *_pairs({"name": name, "desc_id": desc_id})]
     for channel in card.inputs.to_dict()["channels"]:
         lines += ["", "[[inputs.channels]]", *_pairs(channel)]
+    everywhere = [survey for survey, rules in card.domain.items() if not rules]
+    if everywhere:
+        lines += ["", "[domain]", *_pairs({survey: [] for survey in everywhere})]
     for survey, rules in card.domain.items():
         for rule in rules:
             lines += ["", f"[[domain.{survey}]]", *_pairs(rule.to_dict())]
@@ -154,7 +241,11 @@ def _pairs(table: Mapping[str, Any]) -> list[str]:
 def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}" if value % 1 else f"{value:.1f}"
-    # JSON's strings, integers, booleans and arrays of them are TOML's.
+    if isinstance(value, dict):
+        return "{" + ", ".join(_pairs(value)) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(one) for one in value) + "]"
+    # JSON's strings, integers and booleans are TOML's.
     return json.dumps(value)
 
 

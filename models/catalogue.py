@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from broker import dmdt, runs
 from broker.grids import MICRODAYS, TENTH_MMAG, Grid
-from models import curve_files
+from models import curve_files, splits
 from models.curve_files import LABELS, WIDER, CurveFile
 
-FILE = "crts_south.npz"
 #: Class number in the catalogue of Drake et al. (2017) -> our name; the seven of Mahabal et al.
 #: 2017, in the order of the network's output.
 CLASSES = {5: "EW", 6: "EA", 1: "RRab", 2: "RRc", 3: "RRd", 7: "rotating", 8: "LPV"}
@@ -54,20 +53,27 @@ class Catalogue:
     @property
     def test(self) -> NDArray[np.int64]:
         """Objects that no training sees: crc32(id) % 5 == 1."""
-        return np.flatnonzero(self.split % 5 == 1)
+        return np.flatnonzero(splits.test(self.split))
 
     @property
     def validation(self) -> NDArray[np.int64]:
         """A tenth of the others, which chooses the epoch."""
-        return np.flatnonzero((self.split % 5 != 1) & (self.split // 5 % 10 == 0))
+        return np.flatnonzero(splits.validation(self.split))
 
     @property
     def training(self) -> NDArray[np.int64]:
-        return np.flatnonzero((self.split % 5 != 1) & (self.split // 5 % 10 != 0))
+        return np.flatnonzero(splits.training(self.split))
 
-    def cut(self, objects: NDArray[np.int64], n: NDArray[np.int64]) -> Catalogue:
-        """Some objects (object,), each with its first n (object,) points only."""
-        return self._rows(*runs.picked(self.first, objects, n), objects)
+    def cut(
+        self, objects: NDArray[np.int64], n: NDArray[np.int64], skip: NDArray[np.int64] | int = 0
+    ) -> Catalogue:
+        """Some objects (object,), each with n (object,) points only: the first but for `skip`."""
+        row, first = runs.picked(self.first[objects] + skip, np.arange(len(objects)), n)
+        return self._rows(row, first, objects)
+
+    def kept(self, keep: NDArray[np.bool_]) -> Catalogue:
+        """The same objects with some of their points (point,)."""
+        return self._rows(np.flatnonzero(keep), runs.kept(self.first, keep), slice(None))
 
     def counts(self, grid: Grid) -> NDArray[np.int32]:
         """DMDT counts (object, cell) of all points, by the kernels of the stream."""
@@ -78,11 +84,10 @@ class Catalogue:
 
         Catalina takes four in half an hour; most surveys come once a night or less.
         """
-        keep = _first_of_night(self.time, self.first)
-        return self._rows(keep, runs.kept(self.first, keep), slice(None))
+        return self.kept(_first_of_night(self.time, self.first))
 
     def _rows(
-        self, row: NDArray, first: NDArray[np.int64], objects: NDArray[np.int64] | slice
+        self, row: NDArray[np.int64], first: NDArray[np.int64], objects: NDArray[np.int64] | slice
     ) -> Catalogue:
         return Catalogue(
             self.time[row],
@@ -95,8 +100,15 @@ class Catalogue:
         )
 
 
-def read(folder: Path) -> Catalogue:
-    """The seven classes of ``crts_south.npz`` in a folder.
+def read(folder: Path, labels: str = "crts-south") -> Catalogue:
+    """The seven classes of a Catalina survey.
+
+    Parameters
+    ----------
+    folder : Path
+        With its file, crts_south.npz or crts_north.npz.
+    labels : str
+        "crts-south" or "crts-north".
 
     Raises
     ------
@@ -105,8 +117,22 @@ def read(folder: Path) -> Catalogue:
     ValueError
         It is not that file.
     """
-    file = curve_files.read(folder / FILE)
-    return of(file, known(file, "crts-south", SEVEN))
+    file = curve_files.read(folder / f"{labels.replace('-', '_')}.npz")
+    return of(file, known(file, labels, SEVEN))
+
+
+def together(several: Sequence[Catalogue]) -> Catalogue:
+    """All objects of these, one catalogue behind the other."""
+    points = np.concatenate([curves.n for curves in several])
+    return Catalogue(
+        time=np.concatenate([curves.time for curves in several]),
+        magnitude=np.concatenate([curves.magnitude for curves in several]),
+        error=np.concatenate([curves.error for curves in several]),
+        first=np.concatenate([[0], np.cumsum(points)]),
+        label=np.concatenate([curves.label for curves in several]),
+        split=np.concatenate([curves.split for curves in several]),
+        fingerprint=np.concatenate([curves.fingerprint for curves in several]),
+    )
 
 
 def known(file: CurveFile, labels: str, classes: Sequence[str]) -> NDArray[np.int64]:

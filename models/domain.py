@@ -56,7 +56,31 @@ class Rule:
         return inside
 
 
-Domain = Mapping[str, Sequence[Rule]]
+@dataclass(frozen=True, slots=True)
+class Unless:
+    """Holds where not all of these rules do: also where a number is missing."""
+
+    rules: tuple[Rule | Unless, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The rules as an array of tables of a card."""
+        return {"unless": [rule.to_dict() for rule in self.rules]}
+
+    def holds(self, context: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Whether it holds for each row of contexts (alert,): (alert,) bool."""
+        all_hold = np.ones(len(context), np.bool_)
+        for rule in self.rules:
+            all_hold &= rule.holds(context)
+        return ~all_hold
+
+
+Domain = Mapping[str, Sequence[Rule | Unless]]
+
+
+def _rule(table: Mapping[str, Any]) -> Rule | Unless:
+    if "unless" in table:
+        return Unless(tuple(_rule(rule) for rule in table["unless"]))
+    return Rule(**table)
 
 
 def read(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> Domain:
@@ -71,7 +95,7 @@ def read(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> Domain:
         if survey not in SURVEYS:
             msg = f"domain of {survey!r}: surveys are {', '.join(SURVEYS)}"
             raise ValueError(msg)
-    return {survey: tuple(Rule(**rule) for rule in rules) for survey, rules in tables.items()}
+    return {survey: tuple(_rule(rule) for rule in rules) for survey, rules in tables.items()}
 
 
 def inside(domain: Domain, alerts: NDArray[np.void]) -> NDArray[np.bool_]:

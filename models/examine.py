@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models import catalogue, evaluate, feed, forward, metrics, seen
+from models import catalogue, evaluate, feed, forward, metrics, seen, splits
 from models.cards import Card
 from models.curve_files import LABELS, CurveFile
 from models.metrics import Metrics
+from models.transients import sets
+from models.transients.naming import Transients
 
 Split = Literal["unseen", "test", "all"]
 #: Points that curves are cut to; 0 is the whole curve.
@@ -22,10 +25,11 @@ POINTS = (0, *evaluate.LENGTHS)
 class Namer(Protocol):
     """Names the objects of one file from their first points."""
 
-    def __call__(self, n: NDArray[np.int64]) -> NDArray[np.float32]:
+    def __call__(self, n: NDArray[np.int64], ladder: bool = True) -> NDArray[np.float32]:
         """Probabilities (object, class) from the first n (object,) points of each object.
 
-        A row of NaN where the network has nothing to say of so few.
+        A row of NaN where the network has nothing to say of so few. With `ladder` periodograms are
+        those of the stream; without, they are of all n points.
         """
 
 
@@ -46,8 +50,9 @@ class Answer:
 class Examination:
     """Everything that `nightjar evaluate` prints.
 
-    ``used`` says which objects count and why; ``unknown`` how many of each class, by its name in
-    the file's numbers, the network does not know.
+    ``used`` says which objects count and why; ``tau`` how readily rare classes were named;
+    ``unknown`` how many of each class, by its name in the file's numbers, the network does not
+    know.
     """
 
     file: str
@@ -55,6 +60,7 @@ class Examination:
     model: str
     classes: tuple[str, ...]
     used: str
+    tau: float
     unknown: Mapping[str, int]
     answers: tuple[Answer, ...]
 
@@ -70,6 +76,7 @@ class Examination:
             "model": self.model,
             "classes": list(self.classes),
             "used": self.used,
+            "tau": self.tau,
             "unknown": dict(self.unknown),
             **by_points.pop(0),
             "points": {str(points): figures for points, figures in by_points.items()},
@@ -101,6 +108,7 @@ def examine(
     labels: str,
     split: Split = "unseen",
     device: str = "auto",
+    tau: float = 0.0,
 ) -> Examination:
     """Hold a network against the objects of a file whose class it knows.
 
@@ -111,13 +119,23 @@ def examine(
     split : {"unseen", "test", "all"}
         Which objects count: those whose light curves training did not use; those with
         crc32(id) % 5 == 1; or all.
+    tau : float
+        How readily rare classes are named, see `metrics.adjusted`; 0 leaves probabilities honest.
 
     Raises
     ------
     ValueError
-        No object is left, or the network cannot eat what the file holds.
+        No object is left, the network cannot eat what the file holds, or its card does not state
+        the class proportions that a `tau` needs.
     """
+    if tau and "proportions" not in card.training:
+        msg = f"{card.name}.toml does not state the class proportions that its probabilities assume"
+        raise ValueError(msg)
     label = catalogue.known(file, labels, card.classes)
+    if (label < 0).all():
+        theirs, ours = ", ".join(_unknown(card, file, labels)), ", ".join(card.classes)
+        msg = f"{file.path}: no object to evaluate {card.name} on: it tells {ours}, not {theirs}"
+        raise ValueError(msg)
     chosen, used = _choose(card, file, label, split)
     if not len(chosen):
         msg = f"{file.path}: no object to evaluate {card.name} on: {used}"
@@ -130,7 +148,10 @@ def examine(
         objects = np.flatnonzero(points >= length)
         if not len(objects):
             continue
-        p = namer(np.minimum(points, length or points))[objects]
+        p = namer(np.minimum(points, length or points), ladder=length > 0)[objects]
+        if tau:
+            share = np.array(card.training["proportions"])
+            p = metrics.adjusted(p, share, tau).astype(np.float32)
         named = np.isfinite(p).all(axis=1)
         result = metrics.measure(p[named], label[objects[named]]) if named.any() else None
         answers.append(Answer(length, len(objects), int(named.sum()), result))
@@ -140,13 +161,15 @@ def examine(
         card.classifier,
         card.classes,
         used,
+        tau,
         _unknown(card, file, labels),
         tuple(answers),
     )
 
 
 def best_known(cards: Sequence[Card], file: CurveFile, labels: str) -> Card:
-    """Of several cards the one that knows most of a file's objects; of equal ones the first.
+    """Of several cards the one that knows most of a file's objects; of equal ones one of the survey
+    that the file's name tells, then that which was right most often on its own test split.
 
     Raises
     ------
@@ -154,11 +177,21 @@ def best_known(cards: Sequence[Card], file: CurveFile, labels: str) -> Card:
         None knows a class of the file.
     """
     known = [int((catalogue.known(file, labels, card.classes) >= 0).sum()) for card in cards]
+    home = [card.channel.survey == _survey(file) for card in cards]
+    right = [next((m["accuracy"] for m in card.measured), 0.0) for card in cards]
     if not any(known):
         classes = ", ".join(_count(file, labels, np.ones(len(file), np.bool_)))
         msg = f"{file.path}: no shipped network knows a class of it ({classes})"
         raise ValueError(msg)
-    return cards[int(np.argmax(known))]
+    return max(zip(known, home, right, cards, strict=True), key=itemgetter(0, 1, 2))[3]
+
+
+def _survey(file: CurveFile) -> str:
+    """Whose difference fluxes a file of that name holds; "" where it tells of none."""
+    try:
+        return sets.by_name(file.path).survey
+    except LookupError:
+        return ""
 
 
 def _choose(
@@ -172,10 +205,10 @@ def _choose(
         told = "not known" if fingerprints is None else f"{trained.sum():,}"
         words = f"all; seen in training: {told}"
     elif split == "test":
-        chosen = known & (file.split % 5 == 1)
+        chosen = known & splits.test(file.split)
         words = "with crc32(id) % 5 == 1"
     elif fingerprints is None:
-        chosen = known & (file.split % 5 == 1)
+        chosen = known & splits.test(file.split)
         words = "with crc32(id) % 5 == 1, as the card does not tell what training saw"
     else:
         chosen = known & ~trained
@@ -206,7 +239,7 @@ class Stars:
         any_label = np.zeros(len(file), np.int64)
         self.bands = {b: catalogue.of(file.band(b), any_label) for b in np.unique(file.b).tolist()}
 
-    def __call__(self, n: NDArray[np.int64]) -> NDArray[np.float32]:
+    def __call__(self, n: NDArray[np.int64], ladder: bool = True) -> NDArray[np.float32]:
         inside = np.arange(len(self.file.t)) < np.repeat(self.file.off[:-1] + n, self._points)
         of = np.repeat(np.arange(len(n)), self._points)
         objects, in_band, p = [], [], []
@@ -214,8 +247,7 @@ class Stars:
             here = np.bincount(of[inside & (self.file.b == band)], minlength=len(n))
             rows = np.flatnonzero(here >= self.card.min_points)
             if len(rows):
-                grid = self.card.channel.grid
-                p.append(evaluate.predict(self.network, curves, rows, here[rows], grid))
+                p.append(evaluate.predict(self.network, curves, rows, here[rows], ladder))
                 objects.append(rows)
                 in_band.append(here[rows])
         if not p:
@@ -234,7 +266,10 @@ class Stars:
 
 
 #: Who feeds a network of this photometry from a file.
-NAMERS: Mapping[str, Callable[[Card, CurveFile, str], Namer]] = {"total": Stars}
+NAMERS: Mapping[str, Callable[[Card, CurveFile, str], Namer]] = {
+    "total": Stars,
+    "asinh": Transients,
+}
 
 
 def _namers(card: Card) -> Callable[[Card, CurveFile, str], Namer]:

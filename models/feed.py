@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from broker.measurements import UNKNOWN_BAND
 from broker.records import REASONS
 
 TOO_FEW_POINTS = REASONS.index("too_few_points")
@@ -22,8 +23,10 @@ def choose(
     inside: NDArray[np.bool_],
     first_block: NDArray[np.int64],
     channels: NDArray[np.int64],
+    bands: NDArray[np.uint8],
     n: NDArray[np.int32],
     channel: int,
+    together: bool,
     min_points: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Which blocks are fed; images that feed none get a reason.
@@ -36,10 +39,12 @@ def choose(
         Whether the image lies in the network's domain.
     first_block : (image + 1,) i8
         Blocks of image i are first_block[i]:first_block[i + 1].
-    channels, n : (block,)
-        Channel of each block, and measurements in it.
+    channels, bands, n : (block,)
+        Channel of each block, its band, and measurements in it.
     channel : int
         The channel that the network eats.
+    together : bool
+        Whether it eats all bands of an object at once: then the block of all bands is fed.
     min_points : int
         A block with fewer measurements is not fed.
 
@@ -58,7 +63,8 @@ def choose(
             begin = row
             seen = False
             for b in range(first_block[i], first_block[i + 1]):
-                if channels[b] == channel and n[b] > 0:
+                of_all = bands[b] == UNKNOWN_BAND
+                if channels[b] == channel and of_all == together and n[b] > 0:
                     seen = True
                     if n[b] >= min_points:
                         block[row] = b
@@ -75,6 +81,42 @@ def choose(
 
 
 @njit(cache=True, nogil=True)
+def each_band(
+    block: NDArray[np.int64],
+    first_block: NDArray[np.int64],
+    channels: NDArray[np.int64],
+    bands: NDArray[np.uint8],
+    place: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """The blocks of single bands that belong to blocks of all bands.
+
+    Parameters
+    ----------
+    block : (row,) i8
+        Blocks of all bands, in rising order.
+    first_block : (image + 1,) i8
+    channels, bands : (block,)
+    place : (8,) i8
+        Where the network has each of `broker.records.BANDS`; -1: not at all.
+
+    Returns
+    -------
+    (row, place) i8
+        Numbers of blocks; -1 where an object has no point of the band.
+    """
+    found = np.full((len(block), place.max() + 1), -1, np.int64)
+    image = 0
+    for row in range(len(block)):
+        while first_block[image + 1] <= block[row]:
+            image += 1
+        for b in range(first_block[image], first_block[image + 1]):
+            at = place[bands[b]] if bands[b] < len(place) else -1
+            if channels[b] == channels[block[row]] and at >= 0:
+                found[row, at] = b
+    return found
+
+
+@njit(cache=True, nogil=True)
 def scatter(
     block: NDArray[np.int64],
     start: NDArray[np.int64],
@@ -87,7 +129,7 @@ def scatter(
     Parameters
     ----------
     block : (row,) i8
-        Block of each row.
+        Block of each row; -1: none, its row stays zero.
     start, length : (block,) i8
         Where each block's varints stand in `heap`.
     heap : (byte,) u1
@@ -102,6 +144,8 @@ def scatter(
     counts[:] = 0
     cells = counts.shape[1]
     for row in range(len(block)):
+        if block[row] < 0:
+            continue
         at = start[block[row]]
         end = at + length[block[row]]
         if at < 0 or end > len(heap):
@@ -129,6 +173,43 @@ def scatter(
             if cell >= cells or count > 0x7FFFFFFF:
                 return row
             counts[row, cell] = count
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def gather(
+    block: NDArray[np.int64],
+    start: NDArray[np.int64],
+    length: NDArray[np.int64],
+    heap: NDArray[np.uint8],
+    least: int,
+    rows: NDArray[np.uint8],
+) -> int:
+    """Copy what stands beside the counts (see records.BLOCK) into rows.
+
+    Parameters
+    ----------
+    block : (row,) i8
+        Block of each row.
+    start, length : (block,) i8
+        Where each block's bytes stand in `heap`.
+    heap : (byte,) u1
+    least : int
+        Bytes of a block that has no periodogram yet.
+    rows : (row or more, byte) u1
+        Filled in place; what a block does not have, and rows beyond the last block's, become zero.
+
+    Returns
+    -------
+    int
+        -1, or the first row that has another number of bytes.
+    """
+    rows[:] = 0
+    for row in range(len(block)):
+        at, size = start[block[row]], length[block[row]]
+        if (size != least and size != rows.shape[1]) or at < 0 or at + size > len(heap):
+            return row
+        rows[row, :size] = heap[at : at + size]
     return -1
 
 
@@ -175,3 +256,39 @@ def fuse(
         for c in range(classes):
             probabilities[i, c] = mean[c] / total
     return probabilities
+
+
+@njit(cache=True, nogil=True)
+def weigh(
+    novelty: NDArray[np.float32], n: NDArray[np.int32], first_row: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Most measurements of a band, and the mean of the bands' novelty weighted by min(n, 50).
+
+    Parameters
+    ----------
+    novelty : (row,) f4
+    n : (row,) i4
+        Measurements behind each row.
+    first_row : (image + 1,) i8
+
+    Returns
+    -------
+    most : (image,) i4
+        0 for an image without rows.
+    mean : (image,) f4
+        NaN for an image without rows.
+    """
+    images = len(first_row) - 1
+    most = np.zeros(images, np.int32)
+    mean = np.full(images, np.nan, np.float32)
+    for i in range(images):
+        total = 0.0
+        weight = 0.0
+        for row in range(first_row[i], first_row[i + 1]):
+            w = float(min(n[row], MOST_WEIGHT))
+            most[i] = max(most[i], n[row])
+            weight += w
+            total += w * novelty[row]
+        if weight > 0:
+            mean[i] = total / weight
+    return most, mean

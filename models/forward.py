@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import copy
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,10 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load
+from torch.nn import functional
 
+from broker.beside import Beside
+from broker.folds import LEVELS, PHASES
 from broker.grids import GRIDS
-from models import network
+from broker.inputs import Channel
+from models import cards, network, unseen
 from models.cards import Card
+from models.periodic.network import Periodic
+from models.transients import network as transient
+from models.transients.streamed import Streamed
+from models.unseen import Typical
 
 Precision = Literal["auto", "fp32", "bf16"]
 Compile = Literal["never", "auto"]
@@ -27,12 +35,13 @@ CLEARLY_FASTER = 1.3
 #: (Of 7,354 real stars the most was 0.009 where it was 0.0036 of these: bf16, crts-rows.)
 MOST_DIFFERENCE = 0.005
 
-Mode = Callable[[torch.Tensor], torch.Tensor]
+Eaten = torch.Tensor | tuple[torch.Tensor, ...]
+Mode = Callable[[Eaten], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Counts in, log probabilities out.
+    """Counts in, log probabilities out, and how unlike all that training saw an object is.
 
     Attributes
     ----------
@@ -50,24 +59,48 @@ class Forward:
     precision: str
     images_per_s: dict[str, float]
     differs: dict[str, float]
-    grid: tuple[int, int]
+    channel: Channel
     levels: Callable[[torch.Tensor, torch.Tensor, tuple[int, int]], torch.Tensor]
-    log_p: Mode
+    typical: Typical | None
+    run: Mode
 
-    def __call__(self, counts: NDArray[np.int32], n: NDArray[np.int32]) -> NDArray[np.float32]:
+    def __call__(
+        self,
+        counts: NDArray[np.int32],
+        n: NDArray[np.int32],
+        beside: Beside | None = None,
+    ) -> NDArray[np.float32]:
         """Log probabilities (row, class) f4 of counts (row, cell) with n (row,) measurements.
+
+        Of a network that eats all bands of an object at once, counts are (row, band * cell).
+
+        `beside` is what the channel has beside its images, if it has.
 
         Raises
         ------
         RuntimeError
             The device failed.
         """
+        return self.whole(counts, n, beside)[:, :-1]
+
+    def whole(
+        self,
+        counts: NDArray[np.int32],
+        n: NDArray[np.int32],
+        beside: Beside | None = None,
+    ) -> NDArray[np.float32]:
+        """The same, and in one column more (row, class + 1) the share of known objects that are
+        less unlike the others; NaN where that was not learned.
+        """
         with torch.inference_mode():
             # Counts cross to the device once; all else is computed there.
+            points = torch.from_numpy(n).to(self.device)
             on_device = torch.from_numpy(counts).to(self.device)
-            levels = self.levels(on_device, torch.from_numpy(n).to(self.device), self.grid)
-            answer: NDArray[np.float32] = self.log_p(levels).cpu().numpy()
-        return answer
+            eaten = _eaten(self.levels, self.channel, on_device, points, beside)
+            found: NDArray[np.float32] = self.run(eaten).cpu().numpy()
+        if self.typical is not None:
+            found[:, -1] = self.typical.share(found[:, -1], n)
+        return found
 
 
 def load_network(card: Card) -> network.Network:
@@ -78,14 +111,35 @@ def load_network(card: Card) -> network.Network:
     ValueError
         The weights are not those that the card was written for.
     """
-    data = card.weights.read_bytes()
-    if hashlib.sha256(data).hexdigest() != card.weights_sha256:
-        msg = f"{card.weights} is not the file that {card.name}.toml describes (sha256 differs)"
-        raise ValueError(msg)
-    net = network.build(card.network, GRIDS[card.channel.grid].shape, len(card.classes))
-    net.load_state_dict(load(data))
+    if card.network == "transient":
+        return Streamed(transient.read(card))
+    shape, classes = GRIDS[card.channel.grid].shape, len(card.classes)
+    net = (
+        Periodic(card.channel, classes)
+        if card.network == "periodic"
+        else network.build(card.network, shape, classes)
+    )
+    net.load_state_dict(load(cards.weights(card)))
+    net.typical = unseen.read(card)
     net.eval().requires_grad_(False)
     return net
+
+
+def last_layer(
+    net: network.Network,
+    channel: Channel,
+    counts: NDArray[np.int32],
+    n: NDArray[np.int32],
+    beside: Beside | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the last layer of a network on the CPU eats, (row, feature), and the logits (row, class)
+    that come of it; asked as `Forward` is.
+    """
+    with torch.inference_mode():
+        points = torch.from_numpy(n)
+        eaten = _eaten(net.levels, channel, torch.from_numpy(counts), points, beside)
+        hidden = net.hidden(eaten)
+        return hidden, net.logits(hidden, eaten)
 
 
 def choose_device(wanted: str) -> str:
@@ -135,28 +189,30 @@ def prepare(
     grid = GRIDS[card.channel.grid].shape
     torch.backends.cudnn.allow_tf32 = False  # fp32 says what it is
     torch.backends.cudnn.deterministic = True
+    net = load_network(card)
     modes = {
-        name: mode(load_network(card), device, dtype)
+        name: mode(copy.deepcopy(net), device, dtype)
         for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
         if precision in ("auto", name)
     }
     if compile == "auto" and (shutil.which("c++") or shutil.which("g++")):
         modes |= {f"{name} compiled": compiled(plain) for name, plain in modes.items()}
 
-    levels_of = network.NETWORKS[card.network].levels
     with torch.inference_mode():
-        counts, n = (torch.from_numpy(a).to(device) for a in _probe(shapes[-1], grid))
-        levels = levels_of(counts, n, grid)
-        first = next(iter(modes.values()))(levels).exp()
+        images = max(1, len(card.channel.bands))
+        counts, n = (torch.from_numpy(a).to(device) for a in _probe(shapes[-1], grid, images))
+        eaten = _with_beside(net.levels(counts, n, grid), card.channel)
+        first = next(iter(modes.values()))(eaten)[:, :-1].exp()
         differs = {
-            name: (run(levels).exp() - first).abs().max().item() for name, run in modes.items()
+            name: (run(eaten)[:, :-1].exp() - first).abs().max().item()
+            for name, run in modes.items()
         }
-        seconds = {name: _seconds(run, levels) for name, run in modes.items()}
+        seconds = {name: _seconds(run, eaten) for name, run in modes.items()}
         best = choose(seconds, differs)
         for rows in shapes:
-            modes[best](levels[:rows])
+            modes[best](_rows(eaten, rows))
     speed = {name: shapes[-1] / s for name, s in seconds.items()}
-    return Forward(device, best, speed, differs, grid, levels_of, modes[best])
+    return Forward(device, best, speed, differs, card.channel, net.levels, net.typical, modes[best])
 
 
 def choose(seconds: Mapping[str, float], differs: Mapping[str, float]) -> str:
@@ -177,14 +233,25 @@ def choose(seconds: Mapping[str, float], differs: Mapping[str, float]) -> str:
 
 
 def mode(net: network.Network, device: str, dtype: torch.dtype) -> Mode:
-    """Levels in, log probabilities out, all but the last layer in `dtype`."""
+    """What it eats in; log probabilities out, and behind them what `unseen.Typical` ranks.
+
+    All but that and the last layer is computed in `dtype`.
+    """
     net.to(device)
     net.body.to(dtype)
 
-    def log_p(levels: torch.Tensor) -> torch.Tensor:
-        return torch.log_softmax(net(levels), dim=1)
+    strangeness = None if net.typical is None else net.typical.strangeness()
 
-    return log_p
+    def run(eaten: Eaten) -> torch.Tensor:
+        hidden = net.hidden(eaten)
+        logits = net.logits(hidden, eaten)
+        log_p = torch.log_softmax(logits, dim=1)
+        if strangeness is None:
+            return functional.pad(log_p, (0, 1), value=torch.nan)
+        total = logits[:, 0] - log_p[:, 0]
+        return torch.cat([log_p, strangeness(hidden, total)[:, None]], 1)
+
+    return run
 
 
 def compiled(plain: Mode) -> Mode:
@@ -195,18 +262,51 @@ def compiled(plain: Mode) -> Mode:
     return torch.compile(plain, dynamic=False)
 
 
-def _probe(rows: int, grid: tuple[int, int]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Counts (row, cell) and n (row,) of curves of 5 to 300 points, some cells with most pairs."""
+def _eaten(
+    levels: Callable[[torch.Tensor, torch.Tensor, tuple[int, int]], torch.Tensor],
+    channel: Channel,
+    counts: torch.Tensor,
+    n: torch.Tensor,
+    beside: Beside | None,
+) -> Eaten:
+    images = levels(counts, n, GRIDS[channel.grid].shape)
+    if beside is None:
+        return images
+    return images, *(torch.from_numpy(part).to(counts.device) for part in beside)
+
+
+def _probe(
+    rows: int, grid: tuple[int, int], images: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Counts (row, image * cell) and n (row,) of curves of 5 to 300 points, some cells with most
+    pairs.
+    """
     draw = np.random.default_rng(0)
     n = np.linspace(5, 300, rows).astype(np.int32)
-    share = draw.dirichlet(np.full(grid[0] * grid[1], 0.1), rows)
+    share = draw.dirichlet(np.full(images * grid[0] * grid[1], 0.1), rows)
     return draw.multinomial(n * (n - 1) // 2, share).astype(np.int32), n
 
 
-def _seconds(run: Mode, levels: torch.Tensor, repeats: int = 3) -> float:
+def _with_beside(levels: torch.Tensor, channel: Channel) -> Eaten:
+    """Numbers and folds beside levels, where the channel has some."""
+    width = channel.numbers + channel.together
+    if not width:
+        return levels
+    draw = torch.Generator().manual_seed(0)
+    rows = len(levels)
+    numbers = 1 + torch.randn(rows, width, generator=draw)
+    folds = torch.randint(0, 90, (rows, channel.folds, PHASES, LEVELS), generator=draw)
+    return levels, numbers.to(levels.device), folds.to(torch.uint8).to(levels.device)
+
+
+def _rows(eaten: Eaten, rows: int) -> Eaten:
+    return tuple(e[:rows] for e in eaten) if isinstance(eaten, tuple) else eaten[:rows]
+
+
+def _seconds(run: Mode, eaten: Eaten, repeats: int = 3) -> float:
     best = np.inf
     for _ in range(repeats):
         start = time.perf_counter()
-        run(levels).cpu()  # .cpu() waits for the device
+        run(eaten).cpu()  # .cpu() waits for the device
         best = min(best, time.perf_counter() - start)
     return best

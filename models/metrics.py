@@ -141,6 +141,24 @@ def measure(
     )
 
 
+def adjusted(p: NDArray[np.floating], proportions: Floats, tau: float) -> Floats:
+    """Probabilities by proportions^tau, made to add to 1 again: rare classes come more readily.
+
+    Parameters
+    ----------
+    p : (object, class)
+        NaN stays NaN.
+    proportions : (class,) f8
+        Those that the probabilities assume.
+    tau : float
+        0 changes nothing; with 1 all classes count as equally common.
+    """
+    log_p = np.log(np.maximum(p, 1e-12)) - tau * np.log(np.maximum(proportions, 1e-12))
+    result: Floats = np.exp(log_p - log_p.max(axis=1, keepdims=True))
+    result /= result.sum(axis=1, keepdims=True)
+    return result
+
+
 def auc(
     score: NDArray[np.floating], truth: NDArray[np.bool_], weight: Floats | None = None
 ) -> float:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 from models import intensity
+from models.unseen import Typical
 
 
 class Network(nn.Module):
@@ -17,17 +20,30 @@ class Network(nn.Module):
 
     body: nn.Module
     head: nn.Linear
+    typical: Typical | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.typical = None
 
     @staticmethod
     def levels(counts: torch.Tensor, n: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
         """What the network eats: one of `models.intensity`."""
         raise NotImplementedError
 
-    def forward(self, levels: torch.Tensor) -> torch.Tensor:
-        """Logits (image, class) of levels (image, ...)."""
-        hidden = self.body(levels.to(next(self.body.parameters()).dtype))
-        logits: torch.Tensor = self.head(hidden.to(self.head.weight.dtype))
-        return logits
+    def hidden(self, levels: Any) -> torch.Tensor:
+        """What the last layer eats, (image, feature), of levels (image, ...) or more."""
+        found: torch.Tensor = self.body(levels.to(next(self.body.parameters()).dtype))
+        return found.to(self.head.weight.dtype)
+
+    def logits(self, hidden: torch.Tensor, levels: Any) -> torch.Tensor:
+        """Logits (image, class) of what the last layer eats."""
+        found: torch.Tensor = self.head(hidden)
+        return found
+
+    def forward(self, levels: Any) -> torch.Tensor:
+        """Logits (image, class)."""
+        return self.logits(self.hidden(levels), levels)
 
 
 class ShallowCNN(Network):
@@ -85,36 +101,44 @@ class RowNet(Network):
         super().__init__()
         n_dm, n_dt = grid
         self.standard = Standard((n_dt + 1, 2 * n_dm))
-        self.body = _Rows(n_dt, 2 * n_dm, 32, 128, 64)
+        self.body = Rows(n_dt, 2 * n_dm, 32, 128, 64)
         self.head = nn.Linear(64, classes)
 
-    def forward(self, levels: torch.Tensor) -> torch.Tensor:
-        return super().forward(self.standard(levels))
+    def hidden(self, levels: torch.Tensor) -> torch.Tensor:
+        return super().hidden(self.standard(levels))
 
 
 class Standard(nn.Module):
-    """Every pixel with mean 0 and deviation 1 over the training images, as `learn` saw them."""
+    """Every pixel with mean 0 and deviation 1 over the training images, as `learn` saw them.
+
+    A deviation below `least` counts as that; above `most` nothing is told apart.
+    """
 
     shift: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], least: float = 0.02, most: float = 6.0) -> None:
         super().__init__()
+        self.least, self.most = least, most
         self.register_buffer("shift", torch.zeros(shape))
         self.register_buffer("scale", torch.ones(shape))
 
     def learn(self, levels: torch.Tensor) -> None:
         """Take mean and deviation from levels (image, ...)."""
         deviation, mean = torch.std_mean(levels, 0)
-        self.scale.copy_(1 / deviation.clamp(min=0.02))  # some pixels are all but always empty
+        self.scale.copy_(1 / deviation.clamp(min=self.least))  # some are all but always empty
         self.shift.copy_(-mean * self.scale)
 
     def forward(self, levels: torch.Tensor) -> torch.Tensor:
-        return torch.addcmul(self.shift, levels, self.scale).clamp_(max=6)
+        return torch.addcmul(self.shift, levels, self.scale).clamp_(max=self.most)
 
 
-class _Rows(nn.Module):
-    def __init__(self, rows: int, width: int, token: int, hidden: int, last: int) -> None:
+class Rows(nn.Module):
+    """The branch that reads an image row by row; an empty row stands between images."""
+
+    def __init__(
+        self, rows: int, width: int, token: int, hidden: int, last: int, dropout: float = 0.15
+    ) -> None:
         super().__init__()
         self.token = _beside(width, token)
         self.place = nn.Parameter(0.02 * torch.randn(rows, token))
@@ -122,7 +146,7 @@ class _Rows(nn.Module):
         self.mix_bias = nn.Parameter(torch.zeros(token))
         self.hidden = nn.Linear(rows * token, hidden)
         self.last = nn.Linear(hidden, last)
-        self.dropout = nn.Dropout(0.15)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, levels: torch.Tensor) -> torch.Tensor:
         images, _, width = levels.shape
@@ -170,7 +194,7 @@ NETWORKS: dict[str, type[ShallowCNN] | type[RowNet]] = {"rows": RowNet, "shallow
 
 
 def build(name: str, grid: tuple[int, int], classes: int) -> Network:
-    """The network that a card calls `name`, for the (n_dm, n_dt) cells of a grid.
+    """The network of images alone that a card calls `name`, for the (n_dm, n_dt) cells of a grid.
 
     Raises
     ------

@@ -23,6 +23,7 @@ from broker.store import MemoryStore
 from models import cards
 from workers import slots, topics
 from workers.assembly import run
+from workers.classifiers import Part
 from workers.ending import Stop
 from workers.kafka import patiently
 from workers.local_kafka import LocalKafka
@@ -67,7 +68,7 @@ class Stream:
 
     def __init__(self, kafka: LocalKafka, namespace: str) -> None:
         self.kafka = kafka
-        self.names = topics.Namespace(namespace, "none")
+        self.names = topics.Namespace(namespace, ("none",))
         self.client = {"bootstrap.servers": kafka.bootstrap}
         self.pages = self.names.topic("curves")
         self.published = 0
@@ -159,7 +160,7 @@ class Worker:
     def _run(self) -> None:
         try:
             with self.slot, ExitStack() as ending:
-                run(self.settings, "curves", self.slot, self.asked, ending)
+                run(self.settings, Part("curves"), self.slot, self.asked, ending)
         except BaseException as exc:
             self.failure = exc
 

@@ -225,7 +225,7 @@ def soak(
         partitions = settings.partitions
         kafka = admin(bench.client)
         kafka.create_topics([NewTopic("survey", partitions, 1)])["survey"].result(20)
-        model = test_card(settings.classify.model, night.survey, folder / "cards")
+        model = test_card(settings.classify.models[0], night.survey, folder / "cards")
         with Route(bench, "soak", "survey", model) as route:
             route.start(*SPANS)
             route.wait_ready(*SPANS)

@@ -114,7 +114,7 @@ def test_growing_alerts_repeat_their_points() -> None:
 def test_rates_count_from_when_there_was_work() -> None:
     rows = Rows()
     for ms, n in ((1000, 100), (2000, 300), (3000, 500)):
-        row = {"span": "classify", "committed_ms": ms, "outputs": []}
+        row = {"span": "classify", "group": "a", "committed_ms": ms, "outputs": []}
         row["inputs"] = [{"start": 0, "end": n + 4}]  # marks of transactions count as offsets
         rows.add(row | {"tallies": [{"outcome": "labelled", "count": n}]})
     assert rows.decided("classify") == 900

@@ -34,7 +34,7 @@ def test_scalars_alone() -> None:
 def test_each_curve_has_the_periodogram_of_its_own_first_points() -> None:
     time, magnitude, error, first = curves()
     points = np.array([rung(n) for n in np.diff(first)])
-    assert points.tolist() == [36, 0, 0, 54]
+    assert points.tolist() == [40, 0, 0, 57]
     made = beside.many(time, magnitude, error, first, points, FULL)
     assert made.numbers.shape == (4, FULL.numbers) == (4, 2 + len(FEATURES))
     for i in (0, 3):

@@ -71,6 +71,7 @@ def labels(n: int = 3, conditional_on: str = "one of these") -> Labels:
         weights_hash="ab" * 32,
         grid_hash="123",
         classified_ms=4000,
+        novelty=np.full(n, 0.625, np.float32),
     )
 
 
@@ -124,6 +125,7 @@ def test_a_label_says_all_that_the_image_and_the_network_said() -> None:
             {"name": name, "probability": p}
             for name, p in zip(given.classes, probabilities, strict=True)
         ],
+        "novelty": 0.625,
         "presences": [
             {"band": "g", "kind": "forced", "n": 3},
             {"band": "r", "kind": "detection", "n": 4},

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from broker.records import SURVEYS
 from broker.taxonomy import DESC, IDS
 from models import cards
 
@@ -23,7 +24,10 @@ def test_a_shipped_card_is_whole(card: cards.Card) -> None:
     assert card.measured[0]["points"] == 0
     assert card.training["seed"] == 0
     assert card.conditional_on
-    assert set(card.domain) == {"ztf", "lsst"}
+    assert set(card.domain) <= set(SURVEYS)
+    assert card.domain
+    assert all(file.stat().st_size < 150_000 for file in card.files[1:])
+    assert len(card.files) == (1 if card.network == "transient" else 2)
     assert cards.find(card.name) == card
 
 
@@ -79,8 +83,32 @@ def test_a_card_is_found_by_its_path(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_those_there_are() -> None:
-    with pytest.raises(LookupError, match="'crts-deep'; there are: crts-rows, crts-shallow"):
+    with pytest.raises(
+        LookupError, match="'crts-deep'; there are: crts-periodic, crts-rows, crts-shallow"
+    ):
         cards.find("crts-deep")
+
+
+@pytest.mark.parametrize(
+    ("gains", "begin"),
+    [
+        ([(5, 0.1), (10, 0.2)], 0),
+        ([(5, -0.1), (10, 0.2)], 10),
+        ([(5, 0.1), (10, 0.0), (20, 0.2)], 20),  # what stands below is not trusted either
+        ([(5, 0.1), (5, -0.1), (10, 0.2)], 10),  # of another survey
+        ([(5, -0.1), (10, -0.2)], 11),
+        ([(0, -0.1), (5, 0.1)], 0),  # whole curves are of no number
+        ([(5, None), (10, None)], 0),  # measured before gains were
+    ],
+)
+def test_a_network_says_something_from_where_it_gained(
+    gains: list[tuple[int, float | None]], begin: int
+) -> None:
+    measured = [
+        {"points": points} | ({} if gain is None else {"log_loss_gain": gain})
+        for points, gain in gains
+    ]
+    assert replace(cards.find("crts-rows"), measured=measured).says_from == begin
 
 
 @pytest.mark.parametrize(
@@ -91,6 +119,11 @@ def test_an_unknown_name_lists_those_there_are() -> None:
         ("min_points = 5", "min_points = 1", "at least two points"),
         ('field = "distnr"', 'field = "dist"', "asks for 'dist'"),
         ("below = 1.4", "under = 1.4", "under"),
+        (
+            "proportions = [0.5",
+            "proportions = [0.7",
+            "training.proportions are shares, one of each",
+        ),
     ],
 )
 def test_a_broken_card_says_what_is_wrong(tmp_path: Path, old: str, new: str, words: str) -> None:

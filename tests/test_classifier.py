@@ -11,10 +11,11 @@ from safetensors.torch import save
 from broker import sparse
 from broker.grids import GRIDS
 from broker.records import BLOCK, IMAGE, PRESENCE, REASONS, SURVEYS, Images
-from models import forward, network
+from models import feed, forward, network, unseen
 from models.cards import Card
 from models.classifier import Classifier, device_batches
-from models.train import declaration
+from models.crts import declare
+from models.images import CHANNEL
 
 GRID = GRIDS["fiducial"]
 
@@ -28,7 +29,7 @@ def card(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     weights = save(net.state_dict())
     path.with_suffix(".safetensors").write_bytes(weights)
     hashed = hashlib.sha256(weights).hexdigest()
-    return replace(declaration(path, request.param), weights_sha256=hashed)
+    return replace(declare(path, request.param, CHANNEL, min_points=5), weights_sha256=hashed)
 
 
 def images(card: Card, bands: list[list[int]], seed: int = 0, inside: bool = True) -> Images:
@@ -108,6 +109,68 @@ def test_what_is_not_named_says_why_and_has_no_probabilities(card: Card) -> None
     assert batch.images["reason"].tolist() == [0, 0, 0, 0, REASONS.index("solar_system")]
 
 
+def test_probabilities_are_restated_for_other_proportions(card: Card) -> None:
+    batch = images(card, [[9], [30, 12], [3]])
+    even = replace(card, training={"proportions": [1 / 7] * 7})
+    plain = Classifier(even, "cpu", precision="fp32").classify(batch)
+    prior = dict(zip(reversed(card.classes), range(7, 0, -1), strict=True))
+    labels = Classifier(even, "cpu", precision="fp32", prior=prior).classify(batch)
+    wanted = plain.probabilities * np.arange(1, 8)
+    wanted /= wanted.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(labels.probabilities, wanted, rtol=1e-5)
+    assert np.isnan(labels.probabilities[2]).all()
+    assert " assumes=EW:0.03571,EA:0.07143," in labels.params
+    assert " assumes=EW:0.1429,EA:0.1429," in plain.params
+    silent = Classifier(card, "cpu", precision="fp32").classify(batch)
+    assert " assumes=unknown " in silent.params
+
+
+def test_where_so_few_points_were_worth_nothing_there_is_no_name(card: Card) -> None:
+    """Decided by the band with most points; how strange the image is it tells all the same."""
+    measured = ({"points": 10, "log_loss_gain": -0.1}, {"points": 20, "log_loss_gain": 0.1})
+    batch = images(card, [[19], [20], [12, 25], [4]])
+    labels = Classifier(replace(card, measured=measured), "cpu", 64).classify(batch)
+    assert [REASONS[r] for r in labels.reason] == ["no_gain", "none", "none", "too_few_points"]
+    assert np.isnan(labels.probabilities[[0, 3]]).all()
+    plain = Classifier(card, "cpu", 64).classify(batch)
+    assert [REASONS[r] for r in plain.reason] == ["none", "none", "none", "too_few_points"]
+    assert np.array_equal(labels.probabilities[1:3], plain.probabilities[1:3])
+
+
+def test_each_answer_tells_how_strange_its_image_is(card: Card) -> None:
+    """The mean over its bands, also of an answer that is none."""
+    draw = np.random.default_rng(3)
+    batch = images(card, [[9], [30, 12], [3], *([int(n)] for n in draw.integers(5, 60, 300))])
+    counts = np.zeros((len(batch.blocks), GRID.cells), np.int32)
+    spans = batch.blocks["counts"]
+    feed.scatter(np.arange(len(counts)), spans["start"], spans["length"], batch.heap, counts)
+    n = batch.blocks["n"].astype(np.int32)
+    net = forward.load_network(card)
+    hidden, logits = forward.last_layer(net, card.channel, counts, n)
+    typical = unseen.Typical(hidden.shape[1], 7, 3)
+    typical.learn(hidden, torch.arange(len(n)) % 7)
+    typical.settle(hidden, logits, torch.from_numpy(n))
+    hashed = unseen.write(typical, card)
+    with_it = replace(
+        card,
+        training={"typical_sha256": hashed},
+        measured=({"points": 10, "log_loss_gain": 0.0}, {"points": 11, "log_loss_gain": 0.1}),
+    )
+    labels = Classifier(with_it, "cpu", precision="fp32").classify(batch)
+    score = typical(hidden, logits, torch.from_numpy(n)).numpy()
+    assert labels.novelty is not None
+    assert REASONS[labels.reason[0]] == "no_gain"
+    assert np.isnan(labels.novelty[2])
+    np.testing.assert_allclose(labels.novelty[0], score[0], atol=0.01)
+    wanted = (30 * score[1] + 12 * score[2]) / 42
+    np.testing.assert_allclose(labels.novelty[1], wanted, atol=0.01)
+    np.testing.assert_allclose(labels.novelty[3:], score[4:], atol=0.01)
+    assert score.std() > 0.2
+    without = Classifier(card, "cpu", precision="fp32").classify(batch)
+    assert without.novelty is not None
+    assert np.isnan(without.novelty).all()
+
+
 def test_no_images_and_none_to_feed(card: Card) -> None:
     classifier = Classifier(card, "cpu", 16)
     assert len(classifier.classify(images(card, []))) == 0
@@ -150,12 +213,12 @@ def test_a_lost_device_is_said_aloud_and_labelling_goes_on(card: Card) -> None:
         def __init__(self, ready: forward.Forward) -> None:
             self.ready, self.fed = ready, 0
 
-        def __call__(self, counts: np.ndarray, n: np.ndarray) -> np.ndarray:
+        def whole(self, counts: np.ndarray, n: np.ndarray, beside: None) -> np.ndarray:
             self.fed += 1
             if self.fed > 1:
                 msg = "CUDA error: unspecified launch failure"
                 raise RuntimeError(msg)
-            return self.ready(counts, n)
+            return self.ready.whole(counts, n, beside)
 
     def prepare(card, device, *args):
         ready = forward.prepare(card, "cpu", *args)
@@ -194,7 +257,7 @@ def test_an_error_on_the_cpu_is_not_hidden(card: Card, words: str, error: type[E
         card,
         "cpu",
         16,
-        prepare=lambda *args: replace(forward.prepare(*args), log_p=fails),
+        prepare=lambda *args: replace(forward.prepare(*args), run=fails),
     )
     with pytest.raises(error, match=words):
         classifier.classify(images(card, [[9]]))

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import tomllib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from broker.records import IMAGE, SURVEYS
-from models import domain
-from models.domain import Rule
+from models import cards, domain
+from models.domain import Rule, Unless
 
 RULES = {
     "ztf": (Rule("distnr", below=1.4), Rule("sgscore1", above=0.5)),
@@ -61,10 +64,26 @@ def test_a_rule_without_bounds_still_asks_for_the_number() -> None:
     assert domain.inside({"ztf": (Rule("rb"),)}, rows).tolist() == [True, False]
 
 
+def test_what_is_not_in_one_domain_may_be_another() -> None:
+    others = {"ztf": (Unless(RULES["ztf"]),)}
+    rows = np.concatenate(
+        [
+            alert("ztf", distnr=0.3, sgscore1=0.9),
+            alert("ztf", distnr=0.3, sgscore1=0.1),
+            alert("ztf", sgscore1=0.9),
+            alert("lsst", templateFlux=1, templateFluxErr=100),
+        ]
+    )
+    assert domain.inside(others, rows).tolist() == [False, True, True, False]
+    assert domain.inside(RULES, rows).tolist() == [True, False, False, False]
+
+
 def test_rules_survive_the_card() -> None:
-    tables = {s: [rule.to_dict() for rule in rules] for s, rules in RULES.items()}
+    rules = RULES | {"elasticc": (Rule("rb"), Unless(RULES["lsst"]))}
+    card = replace(cards.find("crts-rows"), domain=rules)
+    tables = tomllib.loads(cards.dump(card))["domain"]
     assert tables["ztf"][0] == {"field": "distnr", "below": 1.4}
-    assert domain.read(tables) == RULES
+    assert domain.read(tables) == rules
 
 
 def test_unknown_surveys_and_scalars_are_refused() -> None:

@@ -145,7 +145,7 @@ def test_as_a_command(trained: tuple[Path, Card]) -> None:
     assert done.returncode == 0, done.stderr
     assert "class numbers of crts-north, by the file's name" in done.stdout
     assert "390 of 420 objects: that training did not see; it saw 0" in done.stdout
-    assert "left out, as crts-rows 1 does not know their class: 30 anomalous Ceph" in done.stdout
+    assert "left out, as crts-periodic 1 does not know their class: 30 anom" in done.stdout
 
     done = nightjar("evaluate", str(odd), cwd=folder)
     assert done.returncode == 2
@@ -157,10 +157,15 @@ def test_what_cannot_be_evaluated_is_refused_in_words(trained: tuple[Path, Card]
     file = replace(curve_files.read(folder / "crts_south.npz"), flux=True)
     with pytest.raises(ValueError, match=r"crts-rows eats total magnitudes \(m\)"):
         examine.examine(card, file, "crts-south", "all", "cpu")
-    with pytest.raises(ValueError, match="no object to evaluate crts-rows on: 0 of 420"):
+    with pytest.raises(ValueError, match="no object to evaluate crts-rows on: it tells EW, EA"):
         examine.examine(card, file, "transients", "all", "cpu")
+    with pytest.raises(ValueError, match="does not state the class proportions"):
+        examine.examine(replace(card, training={}), file, "crts-south", "all", "cpu", tau=0.5)
     few = replace(file, lab=np.where(file.lab == 2, 2, 3))
     blind = replace(card, classes=("TDE",))
     with pytest.raises(ValueError, match=r"no shipped network knows a class of it \(SN II, SN Ib"):
         examine.best_known([blind], few, "transients")
     assert examine.best_known([blind, card], file, "crts-south") is card
+    better = replace(card, measured=[{"accuracy": 1.1}])
+    for some in ([card, better], [better, card]):
+        assert examine.best_known(some, file, "crts-south") is better

@@ -4,20 +4,25 @@ import numpy as np
 import pytest
 
 from broker import sparse
-from broker.records import REASONS
+from broker.records import BANDS, REASONS
 from models import feed
 
 MINE, OTHER = 7, 8
+G, R, ALL = (BANDS.index(band) for band in ("g", "r", "unknown"))
 
 
-def choose(reason, inside, blocks):
-    """`blocks` are per image lists of (channel, n)."""
+def choose(reason, inside, blocks, together=False):
+    """`blocks` are per image lists of (channel, n, band); those of a pair are of band r."""
+    blocks = [[(*b, R)[:3] for b in of_image] for of_image in blocks]
     first = np.concatenate([[0], np.cumsum([len(b) for b in blocks])]).astype(np.int64)
-    flat = [pair for b in blocks for pair in b]
-    channels = np.array([c for c, _ in flat], np.int64)
-    n = np.array([n for _, n in flat], np.int32)
+    flat = [row for b in blocks for row in b]
+    channels = np.array([c for c, _, _ in flat], np.int64)
+    n = np.array([n for _, n, _ in flat], np.int32)
+    bands = np.array([band for _, _, band in flat], np.uint8)
     reasons = np.array([REASONS.index(r) for r in reason], np.uint8)
-    block, rows = feed.choose(reasons, np.array(inside), first, channels, n, MINE, 5)
+    block, rows = feed.choose(
+        reasons, np.array(inside), first, channels, bands, n, MINE, together, 5
+    )
     return [REASONS[r] for r in reasons], block.tolist(), rows.tolist()
 
 
@@ -56,6 +61,29 @@ def test_an_image_out_of_the_domain_feeds_nothing() -> None:
     assert reasons == ["out_of_domain", "none"]
     assert block == [2]
     assert rows == [0, 0, 1]
+
+
+def test_one_that_eats_all_bands_at_once_is_fed_their_block_and_each_band_that_there_is() -> None:
+    blocks = [
+        [(MINE, 9, G), (OTHER, 9, R), (MINE, 9, ALL)],
+        [(MINE, 9, R)],  # 3: of an older worker, without the block of all
+        [(MINE, 2, R), (MINE, 4, G), (MINE, 6, ALL), (OTHER, 9, ALL)],
+        [(MINE, 4, G), (MINE, 4, ALL)],  # 8, 9
+    ]
+    reasons, block, rows = choose(["none"] * 4, [True] * 4, blocks, together=True)
+    assert reasons == ["none", "no_photometry", "none", "too_few_points"]
+    assert (block, rows) == ([2, 6], [0, 1, 1, 2, 2])
+    place = np.full(8, -1)
+    place[R], place[G] = 0, 2
+    flat = [row for b in blocks for row in b]
+    each = feed.each_band(
+        np.array(block),
+        np.array([0, 3, 4, 8, 10]),
+        np.array([c for c, _, _ in flat]),
+        np.array([band for _, _, band in flat], np.uint8),
+        place,
+    )
+    assert each.tolist() == [[-1, -1, 0], [4, -1, 5]]
 
 
 def packed(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -123,3 +151,12 @@ def test_certain_answers_do_not_underflow() -> None:
     log_p = np.array([[-2000.0, -1000.0, -1001.0]], np.float32)
     fused = feed.fuse(log_p, np.array([9], np.int32), np.array([0, 1]))
     assert np.allclose(fused[0], [0, 0.7310586, 0.2689414])
+
+
+def test_novelty_is_the_weighted_mean_and_the_longest_band_counts() -> None:
+    score = np.float32([0.2, 0.9, 0.4])
+    most, mean = feed.weigh(score, np.int32([90, 30, 7]), np.array([0, 2, 2, 3]))
+    assert most.tolist() == [90, 0, 7]
+    assert mean[0] == pytest.approx((50 * 0.2 + 30 * 0.9) / 80)
+    assert np.isnan(mean[1])
+    assert mean[2] == np.float32(0.4)

@@ -20,6 +20,9 @@ OTHERS = (
     replace(CHANNEL, scalars=("log_n",)),
     replace(CHANNEL, scalars=("log_n", "log_sd")),
     replace(CHANNEL, scalars=("log_sd", "log_n")),
+    Channel("fiducial", "asinh", ("detection", "forced"), survey="ztf", bands="gr"),
+    Channel("fiducial", "asinh", ("detection", "forced"), survey="ztf", bands="rg"),
+    Channel("fiducial", "asinh", ("detection", "forced"), survey="lsst", bands="gr"),
 )
 
 
@@ -66,6 +69,17 @@ def test_a_card_says_what_it_needs() -> None:
         ({"photometry": "apparent"}, "no photometry .* total, difference"),
         ({"kinds": ["limit"]}, "no kind of measurement .* detection, forced"),
         ({"scalars": ["period"]}, "no scalar is called 'period'; there are: mean_magnitude"),
+        ({"survey": "ztf", "bands": "gr"}, "bands go with asinh photometry"),
+        ({"photometry": "asinh"}, "no survey with softening fluxes is called ''; there are: ztf"),
+        ({"photometry": "asinh", "survey": "ztf"}, "bands go with asinh photometry"),
+        (
+            {"photometry": "asinh", "survey": "ztf", "bands": "gz"},
+            "no band of ztf is called 'z'; there are: g, r, i",
+        ),
+        (
+            {"photometry": "asinh", "survey": "ztf", "bands": "g", "scalars": ["log_n"]},
+            "with neither scalars nor periodogram",
+        ),
         ({"colour": "g"}, "no key of a channel is called 'colour'; there are: grid"),
     ],
 )

@@ -51,6 +51,7 @@ def label(alert: int, survey: str = "ztf", **classes: float) -> dict[str, Any]:
         "reason": "none" if named else "too_few_points",
         "conditional_on": "variable",
         "classes": [{"name": n, "probability": p} for n, p in classes.items()],
+        "novelty": NAN,
         "presences": [{"band": "r", "kind": "detection", "n": 31}],
         "first_detection_mjd_tai": 59000.0,
         "context": {},

@@ -43,7 +43,7 @@ class Place:
 
     def make(self, name: str) -> None:
         client = {"bootstrap.servers": self.kafka.bootstrap}
-        namespace = topics.Namespace(name, "crts-rows")
+        namespace = topics.Namespace(name, ("crts-rows",))
         topics.ensure(client, namespace, 2, 1)
         for source, count in ((self.survey, 2), ("ledger", 1)):
             topics.twin(self.admin, namespace, source, count, 1, never)
@@ -179,7 +179,7 @@ def test_a_drop_that_was_killed_is_finished_by_another(place: Place) -> None:
         assert f"{place.name}.dropping" in lefts[-1][0]
         assert place.name in [n.name for n in find(settings) if n.half_dropped]
         with pytest.raises(topics.WrongNamespace, match=f"namespaces drop {place.name}"):
-            topics.ensure(settings.kafka.client(), topics.Namespace(place.name, "x"), 2, 1)
+            topics.ensure(settings.kafka.client(), topics.Namespace(place.name, ("x",)), 2, 1)
     assert [len(groups) for _, groups, _ in lefts] == [3, 0, 0]
     assert [len(there) > 1 for there, _, _ in lefts] == [True, True, False]
     done = place.nightjar("drop", place.name, "--yes")

@@ -21,7 +21,8 @@ from workers import security
 from workers.errors import Misused
 
 #: All that a state directory may hold, whatever objects are called.
-STATE = r"(place|nightjar(/(decode|curves|classify)(/\d+(/lock|(/\d+)?(/(data|lock)\.mdb)?)?)?)?)"
+SPANS = r"(decode|curves|classify(/crts-rows)?)"
+STATE = rf"(place|nightjar(/{SPANS}(/\d+(/lock|(/\d+)?(/(data|lock)\.mdb)?)?)?)?)"
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,10 @@ OTHER = {
     "source.registry": "https://registry",
     "source.start": "latest",
     "source.public_only": "false",
-    "classify.model": "other",
+    "classify.models": "other,another",
+    "classify.shadow": "third",
+    "classify.start": "earliest",
+    "classify.prior": "other.EW=0.5,other.EA=0.5",
     "classify.device": "cuda:1",
     "classify.max_batch": "64",
     "metrics.host": "0.0.0.0",
@@ -56,6 +59,9 @@ WORDS = {
     "kafka.security": ("security.protocol=SASL_SSL", "sasl.password=file:/a,b=c"),
     "source.security": ("ssl.ca.location=/ca",),
     "source.topics": ("night", "morning"),
+    "classify.models": ("other", "another"),
+    "classify.shadow": ("third",),
+    "classify.prior": ("other.EW=0.5", "other.EA=0.5"),
 }
 
 
@@ -158,6 +164,12 @@ def test_another_file_by_flag_and_by_variable(
     assert given[-1].partitions == 6
 
 
+def test_proportions_may_be_a_table_for_each_network(given: list[Settings]) -> None:
+    Path("nightjar.toml").write_text("[classify.prior.crts-rows]\nEW = 0.6\n'SN Ib/c' = 2\n")
+    assert cli.run(["labels"]) == 0
+    assert given[-1].classify.prior == ("crts-rows.EW=0.6", "crts-rows.SN Ib/c=2")
+
+
 def test_security_may_be_a_table(given: list[Settings]) -> None:
     Path("nightjar.toml").write_text(
         "[kafka.security]\nsecurity.protocol = 'SASL_SSL'\n'sasl.username' = 'me'\n"
@@ -185,6 +197,8 @@ def test_security_may_be_a_table(given: list[Settings]) -> None:
         ("[source]\ntopics = 'a'", ["source.topics = 'a'", "expected a list"]),
         ("[metrics]\nport = 70000", ["metrics.port", "65535"]),
         ("namespace = 'a b'", ["namespace = 'a b'", "expected letters"]),
+        ("[classify]\nmodels = []", ["classify.models", "nightjar.toml", "at least one"]),
+        ("[classify]\nmodel = 'a'", ["classify.model;", "mean classify.models = ['crts-rows']?"]),
         ("a = = b", ["nightjar.toml is not TOML", "line 1"]),
     ],
 )
@@ -203,6 +217,8 @@ def test_a_wrong_file_says_what_and_where(
     ("name", "value", "words"),
     [
         ("NIGHTJAR_PARTITION", "3", ["NIGHTJAR_PARTITION;", "did you mean NIGHTJAR_PARTITIONS?"]),
+        ("NIGHTJAR_CLASSIFY_MODEL", "a", ["did you mean NIGHTJAR_CLASSIFY_MODELS?"]),
+        ("NIGHTJAR_CLASSIFY_MODELS", "", ["NIGHTJAR_CLASSIFY_MODELS", "at least one"]),
         ("NIGHTJAR_PARTITIONS", "x", ["NIGHTJAR_PARTITIONS", "environment", "int"]),
         ("NIGHTJAR_SOURCE_SURVEY", "zft", ["NIGHTJAR_SOURCE_SURVEY", '"ztf"']),
         ("NIGHTJAR_CONFIG", "none.toml", ["none.toml", "No such file"]),
@@ -226,6 +242,7 @@ def test_a_wrong_variable_says_which(
     ("arguments", "words"),
     [
         (["--partition", "3"], ["--partition", "Did you mean --partitions?"]),
+        (["--classify.model", "a"], ["Did you mean --classify.models?"]),
         (["--partitions", "x"], ["--partitions", "int"]),
         (["--source.start", "now"], ["--source.start", '"earliest"']),
         (["--namespace", "a/b"], ["namespace = 'a/b'", "expected letters"]),

@@ -82,7 +82,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def names(kafka: LocalKafka, namespace: str) -> topics.Namespace:
-    place = topics.Namespace(namespace, "none")
+    place = topics.Namespace(namespace, ("none",))
     topics.ensure({"bootstrap.servers": kafka.bootstrap}, place, 2, 1, lambda: False)
     return place
 

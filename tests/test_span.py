@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -25,11 +26,11 @@ from streams import delete_group, publish, read_topic, until
 
 from broker import wire
 from broker.records import ALERT, POINT, Detections
-from workers import ledger, metrics, offsets, topics
+from workers import intake, ledger, metrics, offsets, topics
 from workers.counting import SpanMetrics
 from workers.errors import Failed
 from workers.follow import Totals
-from workers.intake import Intake
+from workers.intake import Intake, Rebalanced
 from workers.kafka import TRANSACTION_TIMEOUT_MS, consumer, member, transactional
 from workers.letters import Letter, letter
 from workers.local_kafka import LocalKafka
@@ -71,7 +72,7 @@ class Copy:
 
 @pytest.fixture
 def names(kafka: LocalKafka, namespace: str) -> topics.Namespace:
-    place = topics.Namespace(namespace, "none")
+    place = topics.Namespace(namespace, ("none",))
     topics.ensure({"bootstrap.servers": kafka.bootstrap}, place, 2, 1)
     return place
 
@@ -180,6 +181,67 @@ def test_records_go_on_once_and_the_ledger_says_so(
     assert sums.tallies["curves"]["passed"] == 1000
     assert sums.written[names.topic("images")] == 1000
     assert sums.consumed["curves"] == 1000
+
+
+def test_who_waits_behind_others_is_left_alone_and_who_was_forgotten_is_asked_for_again(
+    kafka: LocalKafka, names: topics.Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = names.topic("detections")
+    publish(kafka.bootstrap, topic, [b"%010000d" % i for i in range(400)], 2)
+    ours = member({"bootstrap.servers": kafka.bootstrap}, names.group("curves"), "a")
+    one = Intake(ours, ours, lambda: False, lambda *_: None, 10)
+    one.subscribe({topic: topic})
+    stands: list[int] = []
+    stand = Intake._stand
+    monkeypatch.setattr(Intake, "_stand", lambda self: (stands.append(1), stand(self)))
+    got: list[int] = []
+
+    def read() -> int:
+        try:
+            got.extend(message.partition() for message in one.consume(0.05))
+        except Rebalanced:
+            one.settle()
+        one.look()
+        return len(got)
+
+    until(lambda: read() > 0)
+    time.sleep(1)  # all is fetched now, so that its queue is found empty at the end only
+    monkeypatch.setattr(intake, "_STILL_S", 0.0)
+    until(lambda: read() == 400)
+    assert any(len(set(got[i : i + 50])) == 1 for i in range(350))  # the other waited meanwhile
+    assert len(stands) == 1
+    monkeypatch.setattr(intake, "_STILL_S", 1.0)  # what is not paused comes within that
+    ours.pause([TopicPartition(topic, 1)])
+    publish(kafka.bootstrap, topic, [b"a", b"b"], 2)
+    until(lambda: read() == 402)
+    assert len(stands) == 2
+    one.close()
+
+
+def test_a_member_that_a_killed_kafka_puts_out_ends_and_does_not_wait_for_ever(
+    tmp_path: Path,
+) -> None:
+    """Seen where a stage was made ready meanwhile: its end came with the loss of its share."""
+    with LocalKafka(tmp_path) as node:
+        client = {"bootstrap.servers": node.bootstrap}
+        publish(node.bootstrap, "topic", [b"a", b"b"], 2)
+        ours = member(client, "group", "a")
+        one = Intake(ours, ours, lambda: False, lambda *_: None, 10, lambda topic, partition: 0)
+        one.subscribe({"topic": "topic"})
+
+        def read() -> None:
+            try:
+                one.consume(0.05)
+            except Rebalanced:
+                one.settle()
+
+        until(lambda: read() or bool(one.standing()))
+        node.kill()
+        node.start()
+        time.sleep(5)  # both are told before it asks again
+        with pytest.raises(KafkaException, match="fenced"):
+            until(lambda: bool(read()), 10)
+        one.close()
 
 
 def test_a_commit_that_falls_due_between_two_looks_steps_over_nothing(

@@ -172,6 +172,7 @@ def test_the_paper_as_a_command(sky: Path, tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     assert again.stderr == ""  # nothing is computed twice
 
-    done = nightjar("study", "paper", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "expected --data" in done.stderr
+    for name in ("paper", "transients"):
+        done = nightjar("study", name, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "expected --data" in done.stderr

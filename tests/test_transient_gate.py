@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_transient_cards import write
 from test_transient_training import supernovae
 
 from broker.records import BANDS
-from models.transients import carry, examples, gate, inputs, train, variables
+from models import curve_files, examine, train
+from models.stars import Stars, folded, read_stars, swings
+from models.transients import carry, examples, fit, gate, inputs, variables
 from models.transients.curves import Curves
-from models.transients.variables import Stars
 
 U, G, R, I_ = (BANDS.index(band) for band in "ugri")
 
@@ -24,7 +26,9 @@ def stars(count: int = 60, kind: int = 1, amplitude: float = 0.5) -> Stars:
         amplitude * np.sin(2 * np.pi * phase),
         np.arange(count + 1) * 100,
         np.linspace(0.4, 0.6, count),
+        np.full(count, 15.0),
         np.full(count, kind),
+        np.arange(count).astype(np.str_),
         np.arange(count),
     )
 
@@ -61,13 +65,13 @@ def test_a_star_repeats_with_its_period_and_swings_more_in_g() -> None:
         np.full(40, 1e6, np.float32), np.full(40, 1.0, np.float32), np.array([0, 40]),
         lender.label, lender.split,
     )  # fmt: skip
-    change = variables._folded(
+    change = folded(
         lender.time, lender.first, one.phase, one.magnitude, one.first,
         np.array([0]), one.period, np.array([0.25]),
     )  # fmt: skip
     np.testing.assert_allclose(change[:20], 0.5, atol=0.01)
     np.testing.assert_allclose(change[20:], -0.5, atol=0.01)
-    swing = variables.swings(np.array([1, 5, 8]))
+    swing = swings(np.array([1, 5, 8]))
     assert swing[0, [G, R]].tolist() == [1.15, 0.85]
     assert swing[1, [G, R]].tolist() == [1, 1]
     assert swing[2, G] > 1 > swing[2, I_]
@@ -81,14 +85,15 @@ def test_a_star_that_would_saturate_stays_faint_and_does_not_alert() -> None:
 
 def test_a_blind_gate_is_shown_the_same_twice() -> None:
     alike, others, _ = paired(stars())
-    curves, label = gate._both(alike, others, np.full(len(alike), 5), blind=True)
+    alike, others = (these.first_points(5) for these in (alike, others))
+    curves, label = gate.both(*gate.blinded(alike, others))
     made = inputs.make(curves, examples.EYES["ztf"])
     half = len(alike)
     assert label.tolist() == [1] * half + [0] * half
     for name in ("images", "course", "numbers"):
         column = getattr(made, name)
         assert torch.equal(column[:half], column[half:])
-    seen, _ = gate._both(alike, others, np.full(len(alike), 5), blind=False)
+    seen, _ = gate.both(alike, others)
     assert (seen.n <= 5).all()
     made = inputs.make(seen, examples.EYES["ztf"])
     assert not torch.equal(made.course[:half], made.course[half:])
@@ -98,6 +103,7 @@ def test_a_gate_tells_stars_from_supernovae(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gate, "PAIRS", 300)
+    monkeypatch.setattr(gate, "CALIBRATE", 200)
     monkeypatch.setattr(gate, "RECIPE", replace(gate.RECIPE, epochs=4, batch=64, mean_decay=0.9))
     these, sky = supernovae(200), stars(100)
     t = np.concatenate(
@@ -107,21 +113,22 @@ def test_a_gate_tells_stars_from_supernovae(
         tmp_path / "crts_south.npz", t=t, m=15 + sky.magnitude, off=sky.first,
         ids=np.arange(100), lab=sky.kind, period=sky.period,
     )  # fmt: skip
-    magnitude = 31.4 - 2.5 * np.log10(np.maximum(these.flux, 4e3))
-    np.savez(
-        tmp_path / "ztf_bts.npz", t=these.time / 1e6, b=(these.band == R).astype(np.uint8),
-        m=magnitude, e=1.0857 * these.error / np.maximum(these.flux, 4e3), off=these.first,
-        ids=np.array([f"ZTF{i}" for i in range(200)]), lab=these.label,
-    )  # fmt: skip
-    read = variables.read_stars(tmp_path)
+    write(tmp_path, these)
+    read = read_stars(tmp_path)
     assert read.period.tolist() == sky.period.tolist()
     assert (np.diff(read.phase[:100]) >= 0).all()
-    made = train.train(tmp_path, "gate-ztf")
-    assert made.classes == ("variable", "transient")
-    areas = gate.measure(made.net, tmp_path, "ztf", seed=1)
-    assert areas[10] > 0.9
-    blind = gate.measure(gate.train(tmp_path, "ztf", 0, blind=True), tmp_path, "ztf", 1, blind=True)
-    assert blind[10] == 0.5
+    card = train.train(tmp_path, tmp_path / "a", "gate-ztf", device="cpu")
+    assert card.classes == ("variable", "transient")
+    assert card.class_ids == (2300, 2200)
+    assert card.channel.kinds == ("detection",)
+    area = {m["points"]: m["auc"] for m in card.measured}
+    assert area[10] > 0.9
+    blind = gate.read_sky(tmp_path, "ztf", blind=True)
+    net = fit.fit(gate.learned(blind, 0), examples.EYES["ztf"], replace(gate.RECIPE, epochs=1), 0)
+    assert {score.auc for score in gate.scores(net, blind, 1)} == {0.5}
+    supernova = curve_files.read(tmp_path / "ztf_bts.npz")
+    with pytest.raises(ValueError, match="gate-ztf on: it tells variable, transient, not SN Ia"):
+        examine.examine(card, supernova, "transients", "all", "cpu")
 
 
 def test_curves_are_carried_to_other_bands_times_and_depths() -> None:

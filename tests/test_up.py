@@ -126,7 +126,7 @@ def test_workers_replaced_one_after_the_other(tmp_path: Path) -> None:
         publish(bootstrap, "alerts", values[: len(values) // 2], 4)
         for span in ("images", "detections", "alerts"):
             up.wait_for(f"share partitions=['nightjar.{span}".replace("nightjar.alerts", "alerts"))
-        before = {lock: lock.read_text() for lock in slots.glob("*/*/lock")}
+        before = {lock: lock.read_text() for lock in slots.glob("**/lock")}
         stranger = nightjar("work", "curves", "--instead-of", "1", cwd=tmp_path)
         assert stranger.returncode == 1
         assert "process 1 is no curves worker" in stranger.stderr
@@ -145,7 +145,7 @@ def test_workers_replaced_one_after_the_other(tmp_path: Path) -> None:
         assert up.interrupt()[0] == 0
     assert len(found) == len(set(found))
     assert set(found) == ids
-    after = {lock: lock.read_text() for lock in slots.glob("*/*/lock")}
+    after = {lock: lock.read_text() for lock in slots.glob("**/lock")}
     assert before.keys() == after.keys()
     assert len(before) == 3
     assert not set(before.values()) & set(after.values())

@@ -127,8 +127,8 @@ def test_a_page_of_version_1_is_a_light_curve() -> None:
 
 
 def test_a_label_of_any_version_tells_its_alert() -> None:
-    """A label holds the schema that wrote it; version 1, and one that is yet to come."""
-    for schema in (described("Label"), newer("Label")):
+    """A label holds the schema that wrote it; versions 1 and 2, and one that is yet to come."""
+    for schema in (described("Label"), described("Label.v2"), newer("Label.v2")):
         record = value_of(schema, count(1), {})
         out = io.BytesIO()
         fastavro.writer(out, fastavro.parse_schema(json.loads(json.dumps(schema))), [record])

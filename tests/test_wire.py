@@ -37,7 +37,8 @@ from broker.records import (
 )
 from schemas import find
 
-WORDS = {"survey": SURVEYS, "band": BANDS, "kind": KINDS, "reason": REASONS}
+#: Of images: no_gain is a reason of labels alone.
+WORDS = {"survey": SURVEYS, "band": BANDS, "kind": KINDS, "reason": REASONS[:-1]}
 FLAGS = ("solar_system", "notice")
 NAN = math.nan
 
@@ -286,6 +287,7 @@ def test_the_schemas_words_are_the_records() -> None:
     for name, words in {**WORDS, "photometry": PHOTOMETRIES}.items():
         schema = find(f"nightjar.{name.capitalize()}")
         assert tuple(schema["symbols"]) == words
+    assert tuple(find("nightjar.Unnamed")["symbols"]) == REASONS
     for record in (wire._DETECTION, wire._IMAGE, wire._PAGE):
         for reader in record.readers.values():
             assert not any(reader.missing.values())

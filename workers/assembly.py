@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from workers import ending, slots, topics
+from workers import classifiers, ending, slots, topics
 from workers.admission import enter
+from workers.classifiers import Part
 from workers.counting import AlertMetrics, RestoreMetrics, SpanMetrics, say_build
 from workers.fixed import Fixed
 from workers.intake import Intake
-from workers.kafka import PACKETS, admin, consumer, member, transactional
+from workers.kafka import PACKETS, admin, consumer, member, never, transactional
 from workers.log import logger
 from workers.offsets import Group, of_late
 from workers.sources import Sources
 from workers.span import Span, Stage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from broker.inputs import Inputs
     from models.cards import Card
     from models.classifier import Classifier
     from workers.route import CurvesStage
@@ -29,31 +34,32 @@ if TYPE_CHECKING:
 _LIMIT = 500
 #: Each label is a whole file with the same header; the rest are numbers that hardly shrink.
 _COMPRESSION = {"decode": "none", "curves": "none", "classify": "lz4"}
-_networks: dict[Classify, Classifier] = {}
+_networks: dict[tuple[Path, Classify], Classifier] = {}  # by the file of their weights
+_making = threading.Lock()
 
 
 def run(
     settings: Settings,
-    span: str,
+    part: Part,
     slot: slots.Slot,
     stop: ending.Stop,
     closing: ExitStack,
     made: bool = False,
 ) -> None:
     """Run one span to its end; `made` says that its namespace has been looked at already."""
-    client = settings.kafka.client()
-    card = card_of(settings)
-    namespace = topics.Namespace(settings.namespace, card.name)
-    logger().info("start", span=span, worker=slot.name, kafka=settings.kafka.bootstrap_servers)
+    client, span, card = settings.kafka.client(), part.span, part.card
+    known = classifiers.of(settings)
+    namespace = known.namespace(settings.namespace)
+    logger().info("start", span=part.name, worker=slot.name, kafka=settings.kafka.bootstrap_servers)
     partitions = settings.partitions
     if not made:
         enter(client, "kafka.security", stop)
-        topics.ensure(client, namespace, partitions, settings.kafka.replication, stop)
+        make(settings, namespace, stop)
+    group = namespace.group(span, None if card is None else card.name)
     alerts = AlertMetrics()
     stage: Stage
     looks = [Fixed(namespace, admin(client), partitions).look]
     first: Callable[[str, int], int] | None = None
-    group = namespace.group(span)
     ours = member(client, group, slot.name)
     if span == "decode":
         stage = _decode(settings, namespace, partitions, alerts)
@@ -67,11 +73,12 @@ def run(
     else:
         topic = namespace.topic("detections" if span == "curves" else "images")
         if span == "curves":
-            stage = curves = _curves(settings, namespace, partitions, alerts, card, stop, slot)
+            inputs = known.inputs
+            stage = curves = _curves(settings, namespace, partitions, alerts, inputs, stop, slot)
             closing.callback(curves.close)
             looks.append(curves.look)
         else:
-            stage = _classify(settings, namespace, partitions, alerts)
+            stage = _classify(settings, namespace, partitions, alerts, part, group)
         fetcher = ours
         read = {topic: topic}
     limit = settings.classify.max_batch if span == "classify" else _LIMIT
@@ -100,10 +107,16 @@ def run(
     ).run()
 
 
-def card_of(settings: Settings) -> Card:
-    from models import cards
-
-    return cards.find(settings.classify.model)
+def make(settings: Settings, namespace: topics.Namespace, stop: Callable[[], bool] = never) -> None:
+    """Make what is missing of a namespace, as the settings want it."""
+    topics.ensure(
+        settings.kafka.client(),
+        namespace,
+        settings.partitions,
+        settings.kafka.replication,
+        stop,
+        start=settings.classify.start,
+    )
 
 
 def _decode(
@@ -128,7 +141,7 @@ def _curves(
     namespace: topics.Namespace,
     partitions: int,
     m: AlertMetrics,
-    card: Card,
+    inputs: Inputs,
     stop: ending.Stop,
     slot: slots.Slot,
 ) -> CurvesStage:
@@ -137,7 +150,7 @@ def _curves(
 
     client, pages = settings.kafka.client(), namespace.topic("curves")
     return CurvesStage(
-        card.inputs,
+        inputs,
         namespace.topic("images"),
         Changelog(client, pages, partitions, stop, RestoreMetrics()),
         namespace.topic("dead-letters"),
@@ -151,37 +164,52 @@ def _classify(
     namespace: topics.Namespace,
     partitions: int,
     m: AlertMetrics,
+    part: Part,
+    group: str,
 ) -> Stage:
     from workers.route import ClassifyStage
 
-    classifier = network_of(settings)
+    assert part.card is not None
     return ClassifyStage(
-        classifier.classify,
-        namespace.topic("labels"),
+        network_of(settings, part.card).classify,
+        namespace.topic(topics.SHADOW if part.shadow else "labels"),
         namespace.topic("dead-letters"),
         partitions,
         m,
-        namespace.group("classify"),
+        group,
     )
 
 
-def network_of(settings: Settings) -> Classifier:
-    """The classifier, made once for a process."""
-    from models.classifier import Classifier
-
-    if settings.classify in _networks:
-        return _networks[settings.classify]
-    card = card_of(settings)
+def network_of(settings: Settings, card: Card) -> Classifier:
+    """The classifier of a card, made once for a process."""
+    key = card.weights, settings.classify
+    if key in _networks:
+        return _networks[key]
 
     def lost(words: str) -> None:
         logger().error("the GPU is lost; labelling goes on on the CPU", error=words)
         say_build(card.name, "cpu")
 
-    classifier = _networks[settings.classify] = Classifier(
-        card, settings.classify.device, settings.classify.max_batch, on_device_lost=lost
-    )
+    with _making:  # one after the other: each measures how fast it is
+        classifier = _networks[key] = made(settings, card, lost)
     logger().info(
         "network", model=card.name, device=classifier.device, precision=classifier.precision
     )
     say_build(card.name, classifier.device)
     return classifier
+
+
+def made(
+    settings: Settings, card: Card, lost: Callable[[str], None] = lambda words: None
+) -> Classifier:
+    """A card's classifier as the settings want it; `lost` is told of a GPU that fails."""
+    from models.classifier import Classifier
+
+    wanted = settings.classify
+    return Classifier(
+        card,
+        wanted.device,
+        wanted.max_batch,
+        prior=classifiers.prior(settings, card),
+        on_device_lost=lost,
+    )

@@ -33,6 +33,7 @@ COMMANDS = {
     "audit": "Prove that every alert has its outcome: from the ledger and the labels alone.",
     "bench": "Measure each stage beside what it is compared with, in turns, on this machine.",
     "demo": "Show the whole route once: a simulated sky, Kafka, the workers, what came of it.",
+    "diff": "Show where two classifiers disagree, or one in two namespaces: alert by alert.",
     "evaluate": "Hold a network against labelled light curves, whole and by their first points.",
     "up": "Run Kafka (ours unless one is given) and all workers, until Ctrl-C.",
     "work": "Run one worker: decode, curves, classify, or curves,classify together.",
@@ -45,7 +46,8 @@ COMMANDS = {
     "labels": "Print the labels topic: all that is there, or what comes from now on.",
     "namespaces": "Namespaces: ls what each holds and who works there, drop one whole.",
     "simulate": "Make packets as a survey sends them, with the truth beside them.",
-    "study": "Reproduce the paper that the method comes from, or its exercise; writes a report.",
+    "study": "Reproduce the paper of the method, its exercise, or our figures of transients.",
+    "taxonomy": "Print the tree of classes: DESC's numbers, our kinds, which networks name them.",
     "trace": "Tell what became of one alert, or of all alerts of one object.",
     "train": "Train a network on labelled light curves; writes weights and card.",
 }

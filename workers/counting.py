@@ -57,15 +57,18 @@ class SpanMetrics:
         self._began = None
 
     def lags(
-        self, lags: Mapping[tuple[str, int], int], oldest_ms: Mapping[tuple[str, int], int]
+        self,
+        group: str,
+        lags: Mapping[tuple[str, int], int],
+        oldest_ms: Mapping[tuple[str, int], int],
     ) -> None:
-        """Records that wait, and the age of the last one taken where some do."""
+        """Records that wait for a group, and the age of the last one taken where some do."""
         now_ms = time.time() * 1000
         for (topic, partition), lag in lags.items():
-            metrics.LAG_MESSAGES.labels(topic, str(partition)).set(lag)
+            metrics.LAG_MESSAGES.labels(group, topic, str(partition)).set(lag)
             taken = oldest_ms.get((topic, partition))
             age = (now_ms - taken) / 1000 if lag and taken else 0.0
-            metrics.LAG_SECONDS.labels(topic, str(partition)).set(age)
+            metrics.LAG_SECONDS.labels(group, topic, str(partition)).set(age)
 
     def open_s(self) -> float:
         """How long the transaction in hand has been open; 0 when none is."""

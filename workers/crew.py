@@ -10,15 +10,26 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workers.log import logger
 from workers.process import inheritance
 
+if TYPE_CHECKING:
+    from workers.settings import Settings
+
 #: In the order of the route.
 SPANS = ("decode", "curves", "classify")
+#: A worker for the networks on trial, in a process of its own: one that fails stops nobody else.
+SHADOW = "shadow"
 #: A worker that dies again within this time waits longer before its next start.
 _QUICK_S = 10.0
 _LONGEST_PAUSE_S = 10.0
+
+
+def spans_of(settings: Settings) -> tuple[str, ...]:
+    """The workers that a stream needs."""
+    return (*SPANS, SHADOW) if settings.classify.shadow else SPANS
 
 
 @dataclass(slots=True)

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from broker.clock import now_ms
 from broker.packets import Shares, Simulation
-from workers import report, topics
-from workers.crew import SPANS, Crew
+from workers import classifiers, report, topics
+from workers.assembly import make
+from workers.crew import Crew, spans_of
 from workers.errors import Failed
 from workers.follow import Follower
 from workers.local_kafka import LocalKafka
@@ -41,17 +42,15 @@ def demo(settings: Settings, objects: int = OBJECTS, nights: int = NIGHTS, seed:
     Failed
         An alert was left without an outcome, or the workers made no headway.
     """
-    from models import cards
-
     console = Console()
     folder = Path(settings.state_dir) / "demo"
     shutil.rmtree(folder, ignore_errors=True)
-    card = cards.find(settings.classify.model)
+    known = classifiers.of(settings)
     with LocalKafka(folder / "kafka", mode="measure") as node:
         settings = replace(settings.using(node.bootstrap).reading(TOPIC), state_dir=folder)
         client = settings.kafka.client()
-        namespace = topics.Namespace(settings.namespace, card.name)
-        topics.ensure(client, namespace, settings.partitions, 1)
+        namespace = known.namespace(settings.namespace)
+        make(settings, namespace)
         make_topic(client, TOPIC, settings.partitions, 1)
         simulation = Simulation(
             "ztf",
@@ -68,8 +67,9 @@ def demo(settings: Settings, objects: int = OBJECTS, nights: int = NIGHTS, seed:
             f"Apache Kafka on {node.bootstrap}; {objects} objects over {nights} nights of a survey"
         )
         backlog, tonight = _publish(survey, simulation)
-        crew = Crew(SPANS, settings.environment(), logs=folder / "logs")
-        follower = Follower(client, namespace.topic("ledger"))
+        crew = Crew(spans_of(settings), settings.environment(), logs=folder / "logs")
+        groups = topics.classifying(namespace)
+        follower = Follower(client, namespace.topic("ledger"), groups)
         crew.start()
         try:
             rate = _drain(follower, crew, backlog)
@@ -79,16 +79,20 @@ def demo(settings: Settings, objects: int = OBJECTS, nights: int = NIGHTS, seed:
             crew.stop()
             totals = follower.read(0.5)
             follower.close()
-        read = report.read_labels(client, namespace.topic("labels"))
+        every = report.read_labels(client, namespace.topic("labels"))
         truth = simulation.truth()
         kinds = {
             o.encode(): k
             for o, k in zip(truth["object"].to_pylist(), truth["kind"].to_pylist(), strict=True)
         }
-        console.print(report.outcomes(totals))
-        for table in report.names(read, kinds, card.classes):
-            console.print(table)
-        console.print(report.latency(read, since_ms))
+        for card, group in zip(known.models, groups, strict=False):
+            read = every.of(card.classifier)
+            if len(known.models) > 1:
+                console.rule(f"{card.classifier}", align="left")
+            console.print(report.outcomes(totals, group))
+            for table in report.names(read, kinds, card.classes):
+                console.print(table)
+            console.print(report.latency(read, since_ms))
         console.print(
             f"{rate:,.0f} alerts/s from the first label to the last of the backlog, every one "
             f"committed\nlabels: topic {namespace.topic('labels')}, kept in {folder / 'kafka'}; "

@@ -90,7 +90,7 @@ def drop(settings: Settings, name: str, confirmed: Callable[[str], bool]) -> str
 def _hold_slots(state: Path | None, held: ExitStack) -> None:
     """Take the lock of every slot on this machine: one that is held has a living worker, even where
     Kafka has not heard of it for a while."""
-    for lock in sorted(state.glob("*/*/lock")) if state is not None else ():
+    for lock in sorted(state.glob("**/lock")) if state is not None else ():
         file = held.enter_context(lock.open("a+"))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

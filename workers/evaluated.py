@@ -19,6 +19,8 @@ def show(result: Examination, told: str) -> None:
     """Print it; `told` says what told whose class numbers the file holds."""
     print(shown(f"{result.file}: class numbers of {result.labels}, {told}"))
     print(shown(f"{result.model} on {result.used}"))
+    if result.tau:
+        print(f"probabilities divided by class proportions to the power {result.tau:g}")
     if result.unknown:
         words = ", ".join(f"{n:,} {name}" for name, n in result.unknown.items())
         print(shown(f"left out, as {result.model} does not know their class: {words}"))
@@ -45,8 +47,8 @@ def figures(result: Examination) -> Table:
     out = Table(
         title="By the first points of each object that has as many",
         title_justify="left",
-        caption="named: with points enough in a band; gain: of the log loss over always answering "
-        "the class proportions",
+        caption="named: with points enough in a band, of transients also a detection; gain: of the "
+        "log loss over always answering the class proportions",
         caption_justify="left",
     )
     for head in ("points", "objects", "named", "accuracy", "balanced", "F1", "ECE", "gain"):

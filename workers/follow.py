@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,16 @@ from workers.kafka import consumer
 
 @dataclass(slots=True)
 class Totals:
-    """What the rows read so far add up to."""
+    """What the rows read so far add up to.
 
+    `groups` are those of the classifiers whose answers are waited for; if none is named, of those
+    that have answered.
+    """
+
+    groups: tuple[str, ...] = ()
     consumed: Counter[str] = field(default_factory=Counter)  # offsets, by span
     tallies: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    answers: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     written: Counter[str] = field(default_factory=Counter)  # records, by topic
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -31,10 +37,20 @@ class Totals:
             self.written[part["topic"]] += part["count"]
         for part in row["tallies"]:
             self.tallies[span][part["outcome"]] += part["count"]
+            if span == "classify":
+                self.answers[row["group"]][part["outcome"]] += part["count"]
 
-    def outcomes(self) -> dict[str, int]:
-        """Alerts by what became of them in the end, each counted once."""
-        decode, curves, classify = (self.tallies[s] for s in ("decode", "curves", "classify"))
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """Groups of classifiers, the first of them that whose answers are told."""
+        return self.groups or tuple(sorted(self.answers)) or ("",)
+
+    def outcomes(self, group: str | None = None) -> dict[str, int]:
+        """Alerts by what became of them in the end, each counted once: as one classifier answered
+        them, the first if none is named."""
+        decode, curves = (self.tallies[span] for span in ("decode", "curves"))
+        group = self.classifiers[0] if group is None else group
+        classify = self.answers.get(group, Counter[str]())
         return {
             "labelled": classify["labelled"],
             "unclassified": classify["unclassified"],
@@ -53,8 +69,10 @@ class Totals:
 
     @property
     def settled(self) -> bool:
-        """Whether every alert that was decoded has its outcome."""
-        return self.received == sum(self.outcomes().values())
+        """Whether every alert that was decoded has its outcome, by every classifier."""
+        return all(
+            self.received == sum(self.outcomes(group).values()) for group in self.classifiers
+        )
 
     def done(self, packets: int) -> bool:
         """Whether so many packets have come in and each of their alerts has its outcome."""
@@ -78,10 +96,12 @@ class Follower:
         Settings of the cluster.
     topic
         The ledger's topic.
+    groups
+        Of the classifiers whose answers are waited for.
     """
 
-    def __init__(self, client: Mapping[str, Any], topic: str) -> None:
-        self.totals = Totals()
+    def __init__(self, client: Mapping[str, Any], topic: str, groups: Sequence[str] = ()) -> None:
+        self.totals = Totals(tuple(groups))
         self._reader = consumer(client)
         self._reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
 

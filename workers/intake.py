@@ -17,7 +17,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from workers.errors import Failed
-from workers.kafka import is_fatal, patiently
+from workers.kafka import QUEUE_BYTES, is_fatal, patiently
 from workers.log import logger
 
 #: Bytes per consume() call that stay in cache (facts: 1 to 4 MB; 500 packets of 70 kB cost 5 times
@@ -82,7 +82,8 @@ class Intake:
     _paused: bool = False  # by stay()
     _end: KafkaException | None = None  # the member's
     _looked: float = 0.0
-    _stood: dict[Place, int] = field(default_factory=dict)  # consumer's position at the last look
+    _passed: int = 0  # bytes that came out of the fetcher's queue; finding it empty is a queue full
+    _stood: dict[Place, tuple[int, int]] = field(default_factory=dict)  # since when, see look()
 
     def subscribe(self, topics: dict[str, str]) -> None:
         """Ask the group for a share of `topics` (each with the topic that it is read from)."""
@@ -108,8 +109,8 @@ class Intake:
         if self.fetcher is not self.member:
             self._breathe()
         got = self.fetcher.consume(limit, wait_s) if not self._changed else []
-        if self._changed:
-            raise Rebalanced
+        if not got:
+            self._passed += QUEUE_BYTES
         records = []
         size = 0
         for message in got:
@@ -120,12 +121,13 @@ class Intake:
             elif error.code() == KafkaError._AUTO_OFFSET_RESET:
                 # what we stand at is no longer there: settle() finds out what was lost
                 self._changed = True
-                raise Rebalanced
-            elif is_fatal(error):
-                raise KafkaException(error)
             else:
+                _refuse_fatal(error)
                 logger().debug("consume", error=error.str())
+        if self._changed:  # only now: a member's end may come with the loss of its share, and once
+            raise Rebalanced
         if records:
+            self._passed += size
             mean = size / len(records)
             self._mean_bytes = mean if not self._mean_bytes else 0.9 * self._mean_bytes + 0.1 * mean
             for message in records:
@@ -268,18 +270,22 @@ class Intake:
 
         Seen once in some hundred joins: the client library has its share, but of one partition it
         fetches nothing, without an error, for minutes. Its own lag says 0 then, so Kafka is asked.
+        In a backlog a partition may wait behind others, but not longer than all that the queue can
+        hold.
         """
         now = time.monotonic()
         if now - self._looked < _STILL_S or self._changed or not self._base:
             return
         self._looked = now
-        standing = self.fetcher.position(self._fetched())
-        before, self._stood = self._stood, {}
-        for at in standing:
+        for at in self.fetcher.position(self._fetched()):
             place = at.topic, at.partition
             # a position steps over markers and aborted records; at first there is none
-            offset = self._stood[place] = max(at.offset, self._base[place])
-            if before.get(place) != offset:
+            offset = max(at.offset, self._base[place])
+            before, passed = self._stood.get(place, (-1, 0))
+            if before != offset:
+                self._stood[place] = offset, self._passed
+                continue
+            if self._passed - passed < QUEUE_BYTES:
                 continue
             try:
                 _, end = self.fetcher.get_watermark_offsets(at, timeout=5)
@@ -403,6 +409,7 @@ class Intake:
 
     def _stand(self) -> None:
         at = self._fetched()
+        self._stood.clear()
         self.fetcher.assign(at)
         self.fetcher.resume(at)
         self._paused = False
@@ -418,8 +425,8 @@ class Intake:
     def _breathe(self) -> None:
         """Serve the group's callbacks; the member has no record, but it may have died."""
         told = self.member.poll(0)
-        if told is not None and (error := told.error()) is not None and is_fatal(error):
-            raise KafkaException(error)
+        if told is not None:
+            _refuse_fatal(told.error())
 
     def _breathe_in_share(self) -> None:
         """The same while a partition is made ready: nobody may need it by now."""
@@ -444,6 +451,12 @@ _NO_SUCH = {
     KafkaError._UNKNOWN_PARTITION,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
+
+
+def _refuse_fatal(error: KafkaError | None) -> None:
+    """Raise what says that a client is of no more use."""
+    if error is not None and is_fatal(error):
+        raise KafkaException(error)
 
 
 def _good(offsets: list[TopicPartition]) -> list[TopicPartition]:

@@ -20,6 +20,8 @@ MAX_POLL_INTERVAL_MS = 300_000
 #: After this the coordinator aborts what a dead worker left open, so that readers go on.
 TRANSACTION_TIMEOUT_MS = 15_000
 
+#: What a consumer may have fetched and not handed out.
+QUEUE_BYTES = 32 << 20
 #: librdkafka's defaults fetch packets of 70 kB 5 to 12 times slower: its queue fills and then
 #: pauses for a second. A response that stays in cache and a pause of 2 ms are the cure.
 _FETCH: dict[str, Any] = {
@@ -27,7 +29,7 @@ _FETCH: dict[str, Any] = {
     "fetch.wait.max.ms": 50,
     "fetch.max.bytes": 4 << 20,
     "fetch.message.max.bytes": 1 << 20,
-    "queued.max.messages.kbytes": 32 << 10,
+    "queued.max.messages.kbytes": QUEUE_BYTES >> 10,
     "queued.min.messages": 1_000_000,
     "check.crcs": False,
     # a topic or partition that is new is found in seconds, not in librdkafka's 5 minutes

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import fastavro
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, KafkaException, TopicPartition
 
+from broker import taxonomy
 from workers.errors import Failed
 from workers.kafka import admin, consumer, is_fatal, patiently
 from workers.settings import Settings
@@ -21,20 +22,45 @@ Label = dict[str, Any]
 class Wanted:
     """Which labels are asked for; None is any.
 
-    `name` is the likeliest class, which must reach `min_probability`.
+    `name` is the likeliest class, or a class of the taxonomy that it lies in: all that lie in that
+    must together reach `min_probability`. `model` is the classifier's name without its version.
+
+    Raises
+    ------
+    LookupError
+        There is no such class.
     """
 
     name: str | None = None
     min_probability: float = 0.0
     survey: str | None = None
+    model: str | None = None
+    _within: frozenset[str] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        within = None if self.name is None else taxonomy.below(self.name)
+        object.__setattr__(self, "_within", within)
 
     def __call__(self, label: Label) -> bool:
         name, probability = best(label)
+        if self._within is not None:
+            probability = share(label, self._within)
         return (
-            (self.name is None or name == self.name)
+            (self._within is None or name in self._within)
             and probability >= self.min_probability
             and (self.survey is None or label["survey"] == self.survey)
+            and (self.model is None or classifier_of(label["classifierName"]) == self.model)
         )
+
+
+def share(label: Label, within: frozenset[str]) -> float:
+    """How likely it is one of these classes: of a node of the taxonomy, those below it."""
+    return float(sum(c["probability"] for c in label["classes"] if c["name"] in within))
+
+
+def classifier_of(name: str) -> str:
+    """`crts-rows 1` is a version of `crts-rows`, which its consumer group is called by."""
+    return name.rpartition(" ")[0] or name
 
 
 def best(label: Label) -> tuple[str | None, float]:
@@ -49,6 +75,7 @@ def read_labels(
     settings: Settings,
     wanted: Wanted = Wanted(),
     follow: bool = False,
+    kind: str = "labels",
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Label]:
     """Yield the labels of a namespace, in order within each object.
@@ -58,6 +85,8 @@ def read_labels(
     follow
         Begin at the end and go on (waiting for the topic where it is not there yet), instead of
         from the beginning to the end of now.
+    kind
+        Of the topic: labels, or workers.topics.SHADOW for those of networks on trial.
     stop
         Asked a few times a second; true ends it.
 
@@ -67,7 +96,7 @@ def read_labels(
         The topic is not there, and it is not followed.
     """
     client = settings.kafka.client()
-    topic = f"{settings.namespace}.labels"
+    topic = f"{settings.namespace}.{kind}"
     reader = consumer(client, **{"enable.partition.eof": not follow})
     try:
         count = patiently("Kafka", lambda: _partitions(client, topic, follow), stop)

@@ -11,6 +11,9 @@ So with all hops done: decode's passed = curves' all but notices, and curves' pa
 notices = classify's all, count by count and sum by sum. What is lost or dead and does not tell its
 alert stands under our own topic, with sum 0.
 
+A classifier that is new to a stream at work begins with a row, too: its inputs are what stood
+before, of which it read no record.
+
 Rows by other hands keep to it, and then everything closes without a special case. An operator's
 skip is a row of the span and group whose offsets it moves: its input is the skipped range, its
 outcome lost, by the survey's topic with the alerts' hashes where the records can be read. A retry

@@ -86,8 +86,10 @@ LABEL_LATENCY_SECONDS = Observations(
 OBSERVATION_AGE_SECONDS = Observations(
     "observation_age_seconds", "Shutter close to label committed", AGES
 )
-LAG_MESSAGES = _gauge("lag_messages", "Records not yet taken", "topic", "partition")
-LAG_SECONDS = _gauge("lag_seconds", "Age of the oldest record not yet taken", "topic", "partition")
+LAG_MESSAGES = _gauge("lag_messages", "Records not yet taken", "group", "topic", "partition")
+LAG_SECONDS = _gauge(
+    "lag_seconds", "Age of the oldest record not yet taken", "group", "topic", "partition"
+)
 LIGHT_CURVES = _gauge("light_curves", "Objects held")
 LIGHT_CURVE_BYTES = _gauge("light_curve_bytes", "Bytes of points and counts held")
 BATCH_SIZE = _histogram("batch_size", "Records in one batch", SIZES, "stage")

@@ -14,7 +14,7 @@ from workers.crew import SPANS
 from workers.kafka import admin, patiently
 from workers.offsets import offsets_at
 from workers.times import utc
-from workers.topics import IMPORT, KINDS, MARK
+from workers.topics import IMPORT, KINDS, MARK, SHADOW
 
 if TYPE_CHECKING:
     from workers.settings import Settings
@@ -153,7 +153,7 @@ def _topics_of(topic: str, name: str) -> bool:
     """Whether a topic could be of this namespace: made by its workers, or by a replay into it."""
     kind = topic.removeprefix(f"{name}.")
     return kind != topic and (
-        kind in (*KINDS, MARK, IMPORT, "packets") or kind.startswith("source.")
+        kind in (*KINDS, SHADOW, MARK, IMPORT, "packets") or kind.startswith("source.")
     )
 
 

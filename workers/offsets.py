@@ -14,7 +14,7 @@ from typing import Any
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from workers import ledger
+from workers import ledger, newcomer
 from workers.kafka import admin, consumer, never, patiently
 from workers.log import logger
 from workers.whole import read_whole
@@ -23,10 +23,13 @@ _TIMEOUT_S = 5
 #: The ledger is read from its end, this many offsets first and then twice as many each time: a
 #: group at work is found among the last.
 _FIRST_READ = 2000
+#: From so many on it is said that they are read: of a new group up to 31 days of them.
+_SAID = 1_000_000
 #: So many of its last offsets say where a group at work stands; half a minute of a busy stream.
 _OF_LATE = 8000
-#: Not further back than this before its last row: of a group that is new, no row tells.
-_LOOK_BACK_MS = 10 * 86_400_000
+#: Not further back than this before its last row: of a group that is new, no row tells. What is
+#: older than this stands no longer in detections and images (30 days).
+_LOOK_BACK_MS = 31 * 86_400_000
 
 Place = tuple[str, int]
 
@@ -161,6 +164,8 @@ def _taken(
     name, size, newest = group.name.encode(), _FIRST_READ, 0
     while end > begin and len(found) < len(places):
         start = max(begin, end - size)
+        if size > _SAID:
+            logger().info("looks back in the ledger", group=group.name, rows=end - start)
         oldest = newest
         for messages in read_whole(client, group.ledger, stop, {0: start}, {0: end}):
             oldest = min(oldest or messages[0].timestamp()[1], messages[0].timestamp()[1])
@@ -184,14 +189,16 @@ def first_offsets(
     group: Group,
     places: Collection[Place],
     stop: Callable[[], bool] = never,
+    start: str | None = None,
 ) -> None:
     """Commit where a group begins in topics of ours, if Kafka has no offset of it there.
 
     That is behind what the ledger says it took, else the beginning: a reset by accident would skip
-    or repeat. By a consumer that is no member, not by the admin client: that one was seen to crash
-    the process when the group's coordinator was still loading. It does not wait for what a
-    transaction left open: a worker that was killed ends its own at its next start, and only after
-    this.
+    or repeat. A group that is new begins at the `start` if there is one, `earliest` or `latest`,
+    and the ledger says so. By a consumer that is no member, not by the admin client: that one was
+    seen to crash the process when the group's coordinator was still loading. It does not wait for
+    what a transaction left open: a worker that was killed ends its own at its next start, and only
+    after this.
     """
     reader = consumer(client, **{"group.id": group.name, "isolation.level": "read_uncommitted"})
 
@@ -203,6 +210,19 @@ def first_offsets(
                 logger().warning(
                     "offsets are gone: goes on where the ledger ends", group=group.name
                 )
+            elif start is not None and not known:
+                kafka = admin(client)
+                begin = {place: offset_at(kafka, start, *place, stop) for place in new}
+                if any(begin.values()):
+                    newcomer.begin(
+                        client,
+                        group.name,
+                        group.ledger,
+                        begin,
+                        reader,
+                        lambda: bool(committed(reader, places)),
+                    )
+                    return
             first = [TopicPartition(*place, stood.get(place, 0)) for place in new]
             reader.commit(offsets=first, asynchronous=False)
 

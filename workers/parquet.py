@@ -2,17 +2,60 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from broker.records import BANDS, KINDS, REASONS, SURVEYS, Labels
 
 
-def table(labels: Labels) -> pa.Table:
+@dataclass(slots=True)
+class Labelled:
+    """A Parquet file of some classifiers' labels, which appears when it is whole.
+
+    `classes` are those of each.
+    """
+
+    path: Path
+    classes: Sequence[Sequence[str]]
+    _writer: pq.ParquetWriter | None = None
+
+    def write(self, labels: Labels) -> None:
+        every = dict.fromkeys(name for some in self.classes for name in some)
+        rows = table(labels, tuple(every))
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._partial, rows.schema, compression="zstd")
+        self._writer.write_table(rows)
+
+    def finish(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            os.replace(self._partial, self.path)
+
+    def discard(self) -> None:
+        """What is not finished is gone."""
+        if self._writer is not None:
+            with contextlib.suppress(OSError):
+                self._writer.close()
+        self._partial.unlink(missing_ok=True)
+
+    @property
+    def _partial(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.part")
+
+
+def table(labels: Labels, classes: Sequence[str] | None = None) -> pa.Table:
     """Labels as columns; magnitudes are AB, times MJD (TAI) in days, missing values null.
 
     ``class`` is the most probable one, null where ``reason`` says why there is none;
-    ``p_<class>`` are all probabilities, given that the object is one of these classes.
+    ``p_<class>`` are all probabilities, given that the object is one of these classes. Where other
+    classifiers stand in the same table, `classes` are those of all: null where it has none.
     """
     rows = labels.images.images
     named = labels.reason == REASONS.index("none")
@@ -31,8 +74,14 @@ def table(labels: Labels) -> pa.Table:
         "probability": pa.array(top, mask=~named, type=pa.float32()),
         "reason": _words(REASONS, labels.reason),
     }
-    for i, name in enumerate(labels.classes):
-        columns[f"p_{name}"] = pa.array(labels.probabilities[:, i], mask=~named)
+    for name in labels.classes if classes is None else classes:
+        columns[f"p_{name}"] = (
+            pa.array(labels.probabilities[:, labels.classes.index(name)], mask=~named)
+            if name in labels.classes
+            else pa.nulls(len(labels), pa.float32())
+        )
+    novelty = np.full(len(rows), np.nan, np.float32) if labels.novelty is None else labels.novelty
+    columns["novelty"] = pa.array(novelty, mask=np.isnan(novelty))
     columns["magnitude"] = _magnitude(rows["flux_njy"])
     columns["total_magnitude"] = _magnitude(rows["total_flux_njy"])
     columns["is_positive"] = pa.array(rows["flux_njy"] > 0, mask=np.isnan(rows["flux_njy"]))

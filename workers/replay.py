@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import struct
 import tempfile
 import time
@@ -19,14 +17,16 @@ import pyarrow.parquet as pq
 
 from broker import archive
 from broker.curves import Curves
+from broker.inputs import Inputs
 from broker.records import OUTCOMES, DeadLetter, Packets
 from broker.store import MemoryStore
-from workers import topics
-from workers.crew import SPANS, Crew
+from workers import classifiers, topics
+from workers.assembly import made, make
+from workers.crew import Crew, spans_of
 from workers.errors import Failed
 from workers.follow import Follower
 from workers.pages import Pages
-from workers.parquet import table
+from workers.parquet import Labelled
 from workers.progress import Progress
 from workers.publish import Publisher, make_topic
 from workers.registry import decoder
@@ -74,6 +74,7 @@ def to_parquet(
 ) -> Summary:
     """Replay to one Parquet file, in this process, without Kafka (unless a source is a topic).
 
+    Each classifier has a row for each alert; those on trial have a file of their own, OUT.shadow.
     The file appears only when it is whole. Dead letters, if any, stand beside it with their bytes.
 
     Raises
@@ -81,19 +82,18 @@ def to_parquet(
     Failed
         A source that there is not; a full disk.
     """
-    from models import cards
-    from models.classifier import Classifier
-
-    card = cards.find(settings.classify.model)
-    classifier = Classifier(card, settings.classify.device, settings.classify.max_batch)
+    known = classifiers.of(settings)
+    networks = [made(settings, card) for card in (*known.models, *known.shadows)]
     route = Straight(
         decoder(settings),
-        Curves(card.inputs, MemoryStore()),
-        classifier.classify,
+        Curves(known.inputs, MemoryStore()),
+        [network.classify for network in networks],
     )
     summary = Summary(str(out), None)
     began = time.monotonic()
-    partial = out.with_name(f".{out.name}.part")
+    places = {out: known.models, out.with_suffix(".shadow.parquet"): known.shadows}
+    files = [Labelled(path, [c.classes for c in some]) for path, some in places.items() if some]
+    written = [file for file in files for _ in file.classes]  # of each classifier in turn
     dead: list[DeadLetter] = []
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -103,35 +103,34 @@ def to_parquet(
                 for packets in _packets(settings, warm_up):
                     summary.warm_alerts += route.warm_up(packets)
                     progress.at(summary.warm_alerts)
-        writer: pq.ParquetWriter | None = None
-        with Progress("replay", unit="alerts") as progress, contextlib.ExitStack() as files:
+        read = False
+        with Progress("replay", unit="alerts") as progress:
             for packets in _packets(settings, sources):
+                read = True
                 named = route.name(packets)
                 dead += named.dead
-                for outcome in final_outcomes(named.labels).tolist():
+                for outcome in final_outcomes(named.labels[0]).tolist():
                     summary.outcomes[OUTCOMES[outcome]] += 1
                 for outcome in ("duplicate", "corrected"):
                     n = int((named.outcome == OUTCOMES.index(outcome)).sum())
                     summary.outcomes[outcome] += n
                 summary.outcomes["dead"] += len(named.dead)
-                rows = table(named.labels)
-                if writer is None:
-                    writer = files.enter_context(
-                        pq.ParquetWriter(partial, rows.schema, compression="zstd")
-                    )
-                writer.write_table(rows)
+                for labels, file in zip(named.labels, written, strict=True):
+                    file.write(labels)
                 progress.at(summary.alerts)
-        if writer is None:
+        if not read:
             msg = f"nothing to replay in {', '.join(sources)}"
             raise Failed(msg)
         if dead:
             pq.write_table(_dead_table(dead), out.with_suffix(".dead.parquet"))
-        os.replace(partial, out)
+        for file in files:
+            file.finish()
     except OSError as exc:
         msg = f"{out} could not be written: {exc.strerror or exc}"
         raise Failed(msg) from exc
     finally:
-        partial.unlink(missing_ok=True)
+        for file in files:
+            file.discard()
     summary.dead = Counter(letter.reason for letter in dead)
     summary.seconds = time.monotonic() - began
     return summary
@@ -145,23 +144,21 @@ def to_namespace(settings: Settings, sources: Sequence[str], warm_up: Sequence[s
     Failed
         The namespace is in use; a source that there is not.
     """
-    from models import cards
-
-    card = cards.find(settings.classify.model)
+    known = classifiers.of(settings)
     client = settings.kafka.client()
     name = settings.namespace
     topics.refuse_if_used(client, name)
-    namespace = topics.Namespace(name, card.name)
-    topics.ensure(client, namespace, settings.partitions, settings.kafka.replication)
+    namespace = known.namespace(name)
+    make(settings, namespace)
     summary = Summary(f"{namespace.topic('labels')} on {settings.kafka.bootstrap_servers}", None)
     if warm_up:
-        summary.warm_alerts = _warm_namespace(settings, namespace, warm_up)
+        summary.warm_alerts = _warm_namespace(settings, known.inputs, warm_up)
     began = time.monotonic()
     source = f"{name}.packets"
     # one partition: with more, decode could take an object's alerts in another order than time's
     make_topic(client, source, 1, settings.kafka.replication)
-    crew = Crew(SPANS, settings.environment(topics=[source]))
-    follower = Follower(client, namespace.topic("ledger"))
+    crew = Crew(spans_of(settings), settings.environment(topics=[source]))
+    follower = Follower(client, namespace.topic("ledger"), topics.classifying(namespace))
     sent = 0
     survey = Publisher(client, source)
     with Progress("replay", unit="packets") as progress:
@@ -185,17 +182,16 @@ def to_namespace(settings: Settings, sources: Sequence[str], warm_up: Sequence[s
     return summary
 
 
-def _warm_namespace(settings: Settings, namespace: topics.Namespace, sources: Sequence[str]) -> int:
+def _warm_namespace(settings: Settings, inputs: Inputs, sources: Sequence[str]) -> int:
     """Light curves of earlier nights, written as pages of the changelog: the workers restore them
     like those of a predecessor, so no label is made of them."""
-    from models import cards
-
-    curves = Curves(cards.find(settings.classify.model).inputs, MemoryStore())
+    curves = Curves(inputs, MemoryStore())
     reading = decoder(settings)
+    pages = f"{settings.namespace}.curves"
     alerts = 0
     with (
         Progress("warm-up", unit="alerts") as progress,
-        Pages(settings.kafka.client(), namespace.topic("curves"), settings.partitions) as changelog,
+        Pages(settings.kafka.client(), pages, settings.partitions) as changelog,
     ):
         for packets in _packets(settings, sources):
             detections, _ = reading.decode(packets)

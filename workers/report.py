@@ -26,6 +26,7 @@ _LABEL = np.dtype(
         ("alertId", "i8"),
         ("object", "S32"),
         ("reason", "u1"),
+        ("classifierName", "S128"),
         ("elasticcPublishTimestamp", "i8"),
         ("decoded_ms", "i8"),
         ("curves_ms", "i8"),
@@ -44,6 +45,12 @@ class Read:
     written_ms: NDArray[np.int64]  # (label,) Kafka's time of the label
     name: NDArray[np.bytes_]  # (label,) the most probable class; empty where there is none
     detections: NDArray[np.int64]  # (label,) detections in the light curve
+
+    def of(self, classifier: str) -> Read:
+        """The labels of one classifier, by its name and version."""
+        chosen = self.labels["classifierName"] == classifier.encode()
+        columns = (self.labels, self.written_ms, self.name, self.detections)
+        return Read(*(column[chosen] for column in columns))
 
 
 def read_labels(client: Mapping[str, Any], topic: str) -> Read:
@@ -95,16 +102,17 @@ def _body(value: bytes) -> int:
     return at
 
 
-def outcomes(totals: Totals) -> Table:
-    """Alerts in, and what became of each; the sum must close."""
+def outcomes(totals: Totals, group: str | None = None) -> Table:
+    """Alerts in, and what became of each as one classifier answered; the sum must close."""
     out = Table(title="What became of the alerts", title_justify="left")
     out.add_column("outcome")
     out.add_column("alerts", justify="right")
-    for outcome, n in totals.outcomes().items():
+    said = totals.outcomes(group)
+    for outcome, n in said.items():
         out.add_row(outcome, f"{n:,}")
     out.add_section()
-    total = sum(totals.outcomes().values())
-    closes = "the sum closes" if totals.settled else f"{totals.received - total:,} WITHOUT OUTCOME"
+    left = totals.received - sum(said.values())
+    closes = "the sum closes" if left == 0 else f"{left:,} WITHOUT OUTCOME"
     out.add_row(f"received ({closes})", f"{totals.received:,}", style="bold")
     return out
 

@@ -159,7 +159,7 @@ class Retry:
         row = ledger.row(
             span,
             self._name,
-            self._name,
+            letters[0].group or self._name,
             now_ms(),
             [Range(self._dead_topic, x.partition, x.offset, x.offset + 1, 1) for x in letters],
             outputs.written(),
@@ -243,7 +243,7 @@ class Retry:
         }
 
     def _letters_of(self, row: dict[str, Any]) -> set[tuple[int, int]]:
-        if row["group"] != self._name:
+        if row["worker"] != self._name:
             return set()
         return {
             (part["partition"], offset)

@@ -6,7 +6,7 @@ its own with Kafka between: the same three calls, in `DecodeStage`, `CurvesStage
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -45,10 +45,10 @@ Classify = Callable[[Images], Labels]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What became of some packets: their labels, what could not be read, and the outcomes."""
+    """What became of some packets: each classifier's labels, what could not be read, outcomes."""
 
     detections: Detections
-    labels: Labels
+    labels: list[Labels]
     dead: list[DeadLetter]
     outcome: NDArray[np.uint8]  # (alert,) of the curves stage
 
@@ -59,13 +59,14 @@ class Straight:
 
     decoder: Decoder
     curves: Curves
-    classify: Classify
+    classify: Sequence[Classify]
 
     def name(self, packets: Packets) -> Named:
         detections, dead = self.decoder.decode(packets)
         added = self.curves.add(detections)
         self.curves.commit()
-        return Named(detections, self.classify(added.images), dead, added.outcome)
+        labels = [classify(added.images) for classify in self.classify]
+        return Named(detections, labels, dead, added.outcome)
 
     def warm_up(self, packets: Packets) -> int:
         """Build light curves without labels; how many alerts there were."""

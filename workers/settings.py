@@ -69,8 +69,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Classify:
-    model: str = "crts-rows"
-    """Name of the network's card; crts-shallow is the paper's network."""
+    models: Words = ("crts-rows",)
+    """Names of the networks' cards, or their paths: each labels every alert; crts-shallow is the
+    paper's network."""
+    shadow: Words = ()
+    """The same, of networks on trial: their labels go to the topic labels-shadow."""
+    start: Literal["latest", "earliest"] = "latest"
+    """Where a network that is new to a stream with labels begins: with its next image, or with the
+    earliest that is still kept."""
+    prior: Words = ()
+    """Proportions of the classes in this stream, NETWORK.CLASS=SHARE each; in TOML a table for each
+    network. Empty: those that each network's card says its probabilities assume."""
     device: str = "auto"
     """cpu, cuda, cuda:N, or auto: the GPU where there is one."""
     max_batch: Positive = 256
@@ -209,9 +218,11 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> dict[str, list[
             continue
         if name in defaults:
             path, default = defaults[name]
-            given[path] = _words(environ[name]) if isinstance(default, tuple) else [environ[name]]
+            many = isinstance(default, tuple)
+            given[path] = _words(path, environ[name]) if many else [environ[name]]
+            _refuse_none(path, given[path], default, f"environment variable {name}")
         elif not SERVICE_LINK.search(name):
-            raise Misused(_unknown("environment variable", name, list(defaults)))
+            raise Misused(_unknown("environment variable", name, dict.fromkeys(defaults)))
     return given
 
 
@@ -241,11 +252,12 @@ def read_file(path: Path) -> dict[str, list[str]]:
             if isinstance(value, dict) and any(d.startswith(f"{name}.") for d in defaults):
                 walk(value, f"{name}.")
             elif name not in defaults:
-                raise Misused(_unknown(f"setting in {path}", name, list(defaults)))
+                raise Misused(_unknown(f"setting in {path}", name, defaults))
             elif isinstance(value, dict) and many:
                 given[name] = [f"{k}={_text(v)}" for k, v in _flat(value)]
             elif isinstance(value, list) == many and not isinstance(value, dict):
                 given[name] = [_text(v) for v in (value if many else [value])]
+                _refuse_none(name, given[name], defaults[name], str(path))
             else:
                 expected = "a list of strings" if many else f"one value, e.g. {defaults[name]!r}"
                 shown = "" if name.endswith(".security") else f" = {value!r}"
@@ -256,9 +268,16 @@ def read_file(path: Path) -> dict[str, list[str]]:
     return given
 
 
-def _words(text: str) -> list[str]:
+def _refuse_none(name: str, words: list[str], default: Any, where: str) -> None:
+    """An empty list would silently be the default."""
+    if not words and default:
+        msg = f"{name} in {where} is empty: expected at least one, e.g. {default[0]}"
+        raise Misused(msg)
+
+
+def _words(path: str, text: str) -> list[str]:
     """Parted by commas; a password may hold one, but not right before a property's name and `=`."""
-    if "=" not in text:
+    if not path.endswith(".security") or "=" not in text:
         return text.split(",") if text else []
     return re.split(r",(?=(?:[a-z][a-z0-9]*(?:\.[a-z0-9]+)+|debug|log_level)=)", text)
 
@@ -282,7 +301,12 @@ def _text(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _unknown(what: str, name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
+def _unknown(what: str, name: str, known: Mapping[str, Any]) -> str:
+    """Words for a name that is none of the `known`; one that is like a list's shows how to write
+    that (classify.models was classify.model, one name, before there could be several)."""
+    hint = f"there are: {', '.join(known)}"
+    for meant in difflib.get_close_matches(name, known, n=1, cutoff=0.5):
+        value = known[meant]
+        like = f" = {list(value)}" if isinstance(value, tuple) and value else ""
+        hint = f"did you mean {meant}{like}?"
     return f"no such {what}: {name}; {hint}"

@@ -13,7 +13,7 @@ from workers.labels import best
 from workers.terminal import shown
 
 if TYPE_CHECKING:
-    from models.train import Epoch
+    from models.training import Epoch
 
 
 def json_line(record: Mapping[str, Any]) -> str:
@@ -32,7 +32,8 @@ def label_line(label: Mapping[str, Any]) -> str:
         f"{label['mjd_tai']:.5f}  {label['survey']} {label['object']}  {label['alertId']}  "
         f"{label['ra']:.5f} {label['dec']:+.5f}  {label['band']} "
         f"{'--' if math.isnan(magnitude) else f'{magnitude:.2f}'}  {points} points  "
-        f"{names if name is not None else 'not named: ' + label['reason']}"
+        f"{names if name is not None else 'not named: ' + label['reason']}  "
+        f"{label['classifierName']}"
     )
 
 

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from broker.clock import now_ms
 from broker.origins import origin
 from broker.records import OUTCOMES
-from workers import ledger
+from workers import classifiers, ledger
 from workers.errors import Failed, Misused
 from workers.intake import Range
 from workers.kafka import SESSION_TIMEOUT_MS, admin, consumer, patiently, sole, transact
@@ -26,13 +26,25 @@ from workers.whole import read_whole
 if TYPE_CHECKING:
     from workers.settings import Settings
 
+#: Last word of the name that a skip's row is written under.
+SKIP = "skip"
 _LOST = OUTCOMES.index("lost")
 #: Records of the range are read for the ledger; what does not come in this time is not waited for.
 _READ_S = 20
 
 
-def skip(settings: Settings, topic: str, partition: int, start: int, end: int, really: bool) -> str:
+def skip(
+    settings: Settings,
+    topic: str,
+    partition: int,
+    start: int,
+    end: int,
+    really: bool,
+    model: str | None = None,
+) -> str:
     """Move the group that reads `topic` past offsets [start, end) of a partition; what was done.
+
+    Images are read by each classifier's group: `model` says whose is moved, where there are more.
 
     Raises
     ------
@@ -41,12 +53,10 @@ def skip(settings: Settings, topic: str, partition: int, start: int, end: int, r
     Failed
         The group stands elsewhere, its workers run, or the range is not all there.
     """
-    from models import cards
-
-    namespace = Namespace(settings.namespace, cards.find(settings.classify.model).name)
+    namespace = classifiers.of(settings).namespace(settings.namespace)
     client = settings.kafka.client()
     span, held, source = _reader_of(settings, namespace, topic)
-    group = namespace.group(span)
+    group = namespace.group(span, _classifier(namespace, span, model))
     if not 0 <= start < end:
         msg = f"skip: expected 0 <= FROM < TO, and got {start} and {end}"
         raise Misused(msg)
@@ -81,14 +91,14 @@ def skip(settings: Settings, topic: str, partition: int, start: int, end: int, r
                 outputs.tallies.record(origin(value), (topic, partition), "lost")
         row = ledger.row(
             span,
-            f"{settings.namespace}.skip",
+            f"{settings.namespace}.{SKIP}",
             group,
             now_ms(),
             [Range(topic, partition, start, end, len(lost) if span != "decode" else end - start)],
             outputs.written(),
             outputs.tallies,
         )
-        producer = sole(client, f"{settings.namespace}.skip")
+        producer = sole(client, f"{settings.namespace}.{SKIP}")
 
         def write() -> None:
             producer.produce(namespace.topic("ledger"), row)
@@ -128,6 +138,22 @@ def _reader_of(
         f"skip: no span of namespace {namespace.name!r} reads {topic!r}; read are {', '.join(read)}"
     )
     raise Misused(msg)
+
+
+def _classifier(namespace: Namespace, span: str, model: str | None) -> str | None:
+    """The name of the classifier whose group it is; None for the other spans."""
+    known = (*namespace.classifiers, *namespace.shadows)
+    if span != "classify":
+        if model is not None:
+            msg = (
+                f"skip: --model {model} is of images, which classifiers read; {span} has one group"
+            )
+            raise Misused(msg)
+        return None
+    if model is None and len(known) > 1:
+        msg = f"skip: each classifier has its own place in the images: --model {' or '.join(known)}"
+        raise Misused(msg)
+    return model or known[0]
 
 
 def _refuse_while_running(kafka: AdminClient, group: str, span: str) -> None:

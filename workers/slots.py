@@ -128,7 +128,7 @@ def _slot(state_dir: Path, namespace: str, span: str, number: int) -> Slot | Non
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
     lock.flush()
-    return Slot(folder, f"{namespace}.{span}.{_place(state_dir)}.{number}", lock)
+    return Slot(folder, f"{namespace}.{span.replace('/', '.')}.{_place(state_dir)}.{number}", lock)
 
 
 def _free(lock: Path) -> bool:

@@ -354,7 +354,7 @@ class Span:
         now = time.monotonic()
         if now - self._checked >= 1.0:
             self._checked = now
-            self.metrics.lags(self.intake.lag(), self.intake.taken_ms)
+            self.metrics.lags(self.group, self.intake.lag(), self.intake.taken_ms)
             self.intake.look()
             for look in self.looks:
                 look(self.intake)

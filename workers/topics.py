@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
 from workers import offsets
 from workers.errors import Failed
@@ -31,10 +31,13 @@ _SETTINGS: dict[str, dict[str, str]] = {
 READS = {"curves": "detections", "classify": "images"}
 WRITES = {"decode": "detections", "curves": "images", "classify": "labels"}
 KINDS = tuple(_SETTINGS)
+#: Kind of the topic for labels of networks on trial; a namespace without any has none.
+SHADOW = "labels-shadow"
+LABELS = ("labels", SHADOW)
 #: Kind of the topic that a namespace has while it is being dropped.
 MARK = "dropping"
 #: These share one partition count, so that an object keeps its number all the way.
-_BY_OBJECT = ("detections", "images", "curves", "labels")
+_BY_OBJECT = ("detections", "images", "curves", "labels", SHADOW)
 
 
 #: Kind of the topic that stands while light curves are being imported.
@@ -49,12 +52,17 @@ class WrongNamespace(Failed):
 class Namespace:
     """Names of one stream's topics and groups; every replay has its own.
 
-    >>> Namespace("nightjar", "rr").topic("labels")
+    `classifiers` label it, `shadows` are on trial.
+
+    >>> Namespace("nightjar").topic("labels")
     'nightjar.labels'
+    >>> Namespace("nightjar").group("classify", "rr")
+    'nightjar.classify.rr'
     """
 
     name: str
-    classifier: str
+    classifiers: tuple[str, ...] = ()
+    shadows: tuple[str, ...] = ()
 
     def topic(self, kind: str) -> str:
         return f"{self.name}.{kind}"
@@ -63,12 +71,9 @@ class Namespace:
         """The empty topic on our cluster whose offsets stand for those of a survey's topic."""
         return f"{self.name}.source.{source}"
 
-    def group(self, span: str) -> str:
-        return (
-            f"{self.name}.classify.{self.classifier}"
-            if span == "classify"
-            else f"{self.name}.{span}"
-        )
+    def group(self, span: str, classifier: str | None = None) -> str:
+        """The consumer group of a span; of the last one, each classifier has its own."""
+        return f"{self.name}.{span}" + (f".{classifier}" if classifier is not None else "")
 
 
 def ensure(
@@ -78,10 +83,13 @@ def ensure(
     replication: int,
     stop: Callable[[], bool] = never,
     importing: bool = False,
+    start: str = "latest",
 ) -> int:
     """Make what is missing of a namespace, check what is there; its partition count.
 
-    Only an import may take a namespace whose light curves are being imported.
+    Only an import may take a namespace whose light curves are being imported. A classifier that is
+    new begins at the `start` of the images: with the next one, or with the earliest that is kept;
+    so does the first of a stream that nobody has labelled yet.
 
     Raises
     ------
@@ -99,7 +107,8 @@ def ensure(
         raise WrongNamespace(msg)
     if import_mark(namespace.name) in there and not importing:
         raise WrongNamespace(half_imported(namespace.name))
-    names = {kind: namespace.topic(kind) for kind in _SETTINGS}
+    settings = {**_SETTINGS, **({SHADOW: _SETTINGS["labels"]} if namespace.shadows else {})}
+    names = {kind: namespace.topic(kind) for kind in settings}
     have = {name: there[name] for name in keyed(namespace) if name in there}
     check(namespace, have, partitions)
     new = [
@@ -111,23 +120,35 @@ def ensure(
                 "message.timestamp.type": "CreateTime",
                 "max.message.bytes": str(MAX_MESSAGE_BYTES),
                 "min.insync.replicas": str(min(2, replication)),
-                **_SETTINGS[kind],
+                **settings[kind],
             },
         )
         for kind, name in names.items()
         if name not in there
     ]
     _create(kafka, new, stop)
-    for span, topic in READS.items():
-        group = offsets.Group(namespace.group(span), names["ledger"])
+    labels = [TopicPartition(names["labels"], p) for p in range(partitions)]
+    ends = offsets.offsets_at(kafka, labels, OffsetSpec.latest(), "labels", stop)
+    if not any(end.offset for end in ends.values()):
+        start = "earliest"
+    first: list[tuple[str, str, str | None]] = [("detections", namespace.group("curves"), None)]
+    first += [("images", name, start) for name in classifying(namespace)]
+    for topic, name, begin in first:
         places = [(names[topic], p) for p in range(partitions)]
-        offsets.first_offsets(client, group, places, stop)
+        group = offsets.Group(name, names["ledger"])
+        offsets.first_offsets(client, group, places, stop, begin)
     return partitions
+
+
+def classifying(namespace: Namespace) -> list[str]:
+    """The groups of its classifiers, those on trial among them."""
+    return [namespace.group("classify", c) for c in (*namespace.classifiers, *namespace.shadows)]
 
 
 def keyed(namespace: Namespace) -> list[str]:
     """The topics that share one partition count."""
-    return [namespace.topic(kind) for kind in _BY_OBJECT]
+    kinds = [kind for kind in _BY_OBJECT if kind != SHADOW or namespace.shadows]
+    return [namespace.topic(kind) for kind in kinds]
 
 
 def check(namespace: Namespace, have: Mapping[str, int], partitions: int) -> None:
@@ -244,6 +265,12 @@ def _grow(kafka: AdminClient, name: str, count: int) -> None:
     except KafkaException:
         if len(kafka.list_topics(name, timeout=_TIMEOUT_S).topics[name].partitions) < count:
             raise
+
+
+def label_topics(client: Mapping[str, Any], name: str) -> list[str]:
+    """The topics of a namespace that labels stand in: that of networks on trial if there is one."""
+    there = listed(client)
+    return [t for t in (f"{name}.{kind}" for kind in LABELS) if t in there]
 
 
 def counts(settings: Settings, *kinds: str) -> dict[str, int]:

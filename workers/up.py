@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers import topics
+from workers import classifiers
 from workers.admission import enter
-from workers.crew import SPANS, Crew
+from workers.assembly import make
+from workers.crew import Crew, spans_of
 from workers.follow import Follower
 from workers.kafka import Stopped
 from workers.local_kafka import LocalKafka
 from workers.log import logger
 from workers.publish import make_topic
+from workers.topics import classifying
 
 if TYPE_CHECKING:
     from workers.settings import Settings
@@ -62,6 +64,7 @@ def up(settings: Settings) -> None:
             crew.kill()
             os._exit(1)
 
+    known = classifiers.of(settings)  # a wrong name is said before anything starts
     with kafka(settings) as (bootstrap, tend):
         settings = settings.using(bootstrap)
         client = settings.kafka.client()
@@ -74,17 +77,13 @@ def up(settings: Settings) -> None:
             make_topic(client, "alerts", settings.partitions, settings.kafka.replication)
             settings = settings.reading("alerts")
             logger().info("publish packets here", kafka=bootstrap, topic="alerts")
-        crew = Crew(SPANS, settings.environment())
+        crew = Crew(spans_of(settings), settings.environment())
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGUSR1, lambda number, frame: crew.renew())
-        from models import cards
-
-        namespace = topics.Namespace(settings.namespace, cards.find(settings.classify.model).name)
-        topics.ensure(
-            client, namespace, settings.partitions, settings.kafka.replication, lambda: bool(asked)
-        )
-        follower = Follower(client, namespace.topic("ledger"))
+        namespace = known.namespace(settings.namespace)
+        make(settings, namespace, lambda: bool(asked))
+        follower = Follower(client, namespace.topic("ledger"), classifying(namespace))
         crew.start()
         try:
             said = time.monotonic()

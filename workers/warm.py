@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from workers.process import kernel_cache, set_kernel_cache
 
 if TYPE_CHECKING:
+    from broker.inputs import Inputs
     from broker.records import Detections, Images, Labels
-    from models.cards import Card
 
 _CARD = "crts-rows"
 _SURVEYS = ("ztf", "lsst")
@@ -102,12 +102,11 @@ def _walk(before: object) -> None:
     from models import cards
     from models.classifier import Classifier
 
-    card = cards.find(_CARD)
-    walk(card, Classifier(card, "cpu").classify)
-    Classifier(cards.find("crts-shallow"), "cpu")  # its image has a kernel of its own
+    for card in cards.shipped():  # each has kernels of its own
+        walk(card.inputs, Classifier(card, "cpu").classify)
 
 
-def walk(card: Card, classify: Callable[[Images], Labels] | None) -> None:
+def walk(inputs: Inputs, classify: Callable[[Images], Labels] | None) -> None:
     """Take a few simulated alerts along the route, to their labels if there is a classifier.
 
     Few are enough: a kernel is compiled, or read from the cache, at its first call.
@@ -118,11 +117,11 @@ def walk(card: Card, classify: Callable[[Images], Labels] | None) -> None:
     from broker.store import MemoryStore
 
     for survey in _SURVEYS:
-        curves = Curves(card.inputs, MemoryStore())
+        curves = Curves(inputs, MemoryStore())
         added = curves.add(decoded(survey))
         curves.commit()
         keys, pages = zip(*added.pages, strict=True)
-        Curves(card.inputs, MemoryStore()).restore(keys, pages)
+        Curves(inputs, MemoryStore()).restore(keys, pages)
         images, _ = wire.read_images(wire.write_images(added.images))
         if classify is not None:
             write_labels(classify(images))

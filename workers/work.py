@@ -13,11 +13,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers import ending, metrics, slots, topics, warm
+from workers import classifiers, ending, metrics, slots, warm
 from workers.admission import enter
-from workers.assembly import card_of, network_of, run
-from workers.crew import SPANS
-from workers.errors import Failed, Misused
+from workers.assembly import make, network_of, run
+from workers.classifiers import Part
+from workers.errors import Failed
 from workers.kafka import Stopped, never
 from workers.log import logger
 from workers.span import Fenced
@@ -32,6 +32,8 @@ _PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 def work(settings: Settings, spans: Sequence[str], instead_of: int | None = None) -> None:
     """Run spans, each in a thread of its own, until SIGTERM or SIGINT; a second one kills.
 
+    Each classifier has a thread, too: with a group, transactions and ledger rows of its own.
+
     Parameters
     ----------
     instead_of
@@ -41,23 +43,20 @@ def work(settings: Settings, spans: Sequence[str], instead_of: int | None = None
     Raises
     ------
     Misused
-        A span that there is not.
+        A span that there is not; two networks of one name.
     Failed
         The namespace is made otherwise than this worker needs; there is no such process.
     """
-    for span in spans:
-        if span not in SPANS:
-            msg = f"no span {span!r}; there are {', '.join(SPANS)}"
-            raise Misused(msg)
-    slot_of = _taken_over(settings, spans, instead_of) if instead_of is not None else {}
+    parts = classifiers.parts(settings, tuple(spans))
+    slot_of = _taken_over(settings, parts, instead_of) if instead_of is not None else {}
     stop = ending.Stop()
     ending.on_signals(stop)
     ending.with_parent(stop)
     failures: list[BaseException] = []
 
-    def one(span: str) -> None:
+    def one(part: Part) -> None:
         try:
-            _keep_running(settings, span, stop, slot_of.get(span))
+            _keep_running(settings, part, stop, slot_of.get(part.name))
         except Stopped:
             pass
         except BaseException as exc:
@@ -65,7 +64,7 @@ def work(settings: Settings, spans: Sequence[str], instead_of: int | None = None
         finally:
             stop.set()
 
-    threads = [threading.Thread(target=one, args=(span,), name=span) for span in spans]
+    threads = [threading.Thread(target=one, args=(part,), name=part.name) for part in parts]
     with metrics.serve(settings.metrics.host, settings.metrics.port) as server:
         logger().info("metrics", at=f"http://{settings.metrics.host}:{server.port}/metrics")
         for thread in threads:
@@ -76,23 +75,23 @@ def work(settings: Settings, spans: Sequence[str], instead_of: int | None = None
         raise exc
 
 
-def _taken_over(settings: Settings, spans: Sequence[str], pid: int) -> dict[str, int]:
-    """Load all that is slow, then ask the process `pid` to end; its slots by span."""
+def _taken_over(settings: Settings, parts: Sequence[Part], pid: int) -> dict[str, int]:
+    """Load all that is slow, then ask the process `pid` to end; its slots by part."""
     from workers import route  # noqa: F401
 
-    place = Path(settings.state_dir), settings.namespace, spans
+    names = [part.name for part in parts]
+    place = Path(settings.state_dir), settings.namespace, names
     numbers = slots.numbers_of(pid, *place)
-    namespace = topics.Namespace(settings.namespace, card_of(settings).name)
-    copies = settings.kafka.replication
+    known = classifiers.of(settings)
     enter(settings.kafka.client(), "kafka.security", never)
-    topics.ensure(settings.kafka.client(), namespace, settings.partitions, copies)
-    for span in spans:
-        if span == "decode":
+    make(settings, known.namespace(settings.namespace))
+    for part in parts:
+        if part.span == "decode":
             warm.packets()
         else:
-            network = network_of(settings).classify if span == "classify" else None
-            warm.walk(card_of(settings), network)
-    logger().info("takes over", spans=",".join(spans), pid=pid)
+            network = None if part.card is None else network_of(settings, part.card).classify
+            warm.walk(known.inputs, network)
+    logger().info("takes over", spans=",".join(names), pid=pid)
     with contextlib.suppress(Failed, ProcessLookupError):  # it has ended by itself meanwhile
         slots.numbers_of(pid, *place)
         os.kill(pid, signal.SIGTERM)
@@ -101,7 +100,7 @@ def _taken_over(settings: Settings, spans: Sequence[str], pid: int) -> dict[str,
     return numbers
 
 
-def _keep_running(settings: Settings, span: str, stop: ending.Stop, number: int | None) -> None:
+def _keep_running(settings: Settings, part: Part, stop: ending.Stop, number: int | None) -> None:
     """Run a span; begin anew, with new clients, where Kafka has dropped the old ones.
 
     The slot's lock says that no other worker of this machine has its name, so whoever was fenced
@@ -110,7 +109,7 @@ def _keep_running(settings: Settings, span: str, stop: ending.Stop, number: int 
     `number` is of the slot that a predecessor is giving up, if there is one.
     """
     pause = _PAUSE_S
-    place = Path(settings.state_dir), settings.namespace, span
+    place = Path(settings.state_dir), settings.namespace, part.name
     while not stop():
         # The clients of the last time, five threads each, go only so: they refer to themselves in
         # a circle, and `run` has told the collector to leave alone what stood then.
@@ -123,11 +122,11 @@ def _keep_running(settings: Settings, span: str, stop: ending.Stop, number: int 
                 ExitStack() as closing,
             ):
                 made, number = number is not None, None
-                run(settings, span, slot, stop, closing, made)
+                run(settings, part, slot, stop, closing, made)
         except Fenced as exc:
             if time.monotonic() - began > _LONGEST_PAUSE_S:  # it had got on
                 pause = _PAUSE_S
-            logger().error("begins anew", span=span, error=str(exc), in_s=pause)
+            logger().error("begins anew", span=part.name, error=str(exc), in_s=pause)
             stop.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 

@@ -1,4 +1,4 @@
-"""The two studies from beginning to end: what to say, in sections of a report."""
+"""The studies from beginning to end: what to say, in sections of a report."""
 
 from __future__ import annotations
 
@@ -58,6 +58,25 @@ def paper(
         results = study.run(folder, [""])  # none but those that are kept
         say(f"interrupted: {len(results)} of {len(study.parts())} parts are done and kept")
     return paper_report.TITLE, paper_report.sections(results)
+
+
+def transients(
+    data: Path, out: Path, only: Iterable[str], quick: bool, seed: int, device: str, say: Say
+) -> Study:
+    """Supernovae where the easy test says too much: its title and sections; results are kept.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        The folder of light curves lacks one, or one is of another layout.
+    """
+    from models.studies import transients_report
+    from models.studies.transients import Study as Transients
+
+    torch.set_num_threads(1)
+    study = Transients(data, seed, 1 if quick else None, device, say)
+    results = study.run(out / ("quick" if quick else "parts"), only)
+    return transients_report.TITLE, transients_report.sections(results)
 
 
 #: One part of each kind.

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from broker import runs
 from broker.grids import MICRODAYS
-from broker.records import DETECTION, FORCED
+from broker.inputs import Channel
+from broker.records import BANDS, DETECTION, FORCED, KINDS
 
 #: A flux this many errors above 0 would have made an alert.
 DETECTION_SIGMA = 5.0
@@ -44,11 +45,6 @@ class Curves:
         """Points of each object."""
         return np.diff(self.first)
 
-    @property
-    def fold(self) -> NDArray[np.int64]:
-        """Which of five parts each object belongs to; part 1 is the test that no training sees."""
-        return self.split % 5
-
     def rows(self, keep: NDArray[np.bool_]) -> Curves:
         """The same objects with some of their points (point,)."""
         return self._points(keep, runs.kept(self.first, keep), slice(None))
@@ -57,6 +53,18 @@ class Curves:
         """Some objects (object,), in that order; an object may come more than once."""
         return self._points(*runs.picked(self.first, objects), objects)
 
+    @property
+    def detected(self) -> NDArray[np.bool_]:
+        """Which objects (object,) have a detection: only of these an alert tells."""
+        before = np.concatenate([[0], np.cumsum(self.kind == DETECTION)])
+        result: NDArray[np.bool_] = np.diff(before[self.first]) > 0
+        return result
+
+    def first_points(self, n: NDArray[np.int64] | int) -> Curves:
+        """The first n, or n (object,), points of each object."""
+        place = np.arange(len(self.time)) - np.repeat(self.first[:-1], self.n)
+        return self.rows(place < np.repeat(np.broadcast_to(n, len(self)), self.n))
+
     def until(self, days: float) -> Curves:
         """What is known so many days after the first detection; of objects without one, all.
 
@@ -64,6 +72,12 @@ class Curves:
         """
         end = first_detection(self) + round(days * MICRODAYS)
         return self.rows(self.time <= np.repeat(end, self.n))
+
+    def entering(self, channel: Channel) -> Curves:
+        """The same objects with the points that a network of this channel takes."""
+        bands = [BANDS.index(band) for band in channel.bands]
+        kinds = [KINDS.index(kind) for kind in channel.kinds]
+        return self.rows(np.isin(self.band, bands) & np.isin(self.kind, kinds))
 
     def _points(
         self, row: NDArray, first: NDArray[np.int64], objects: NDArray[np.int64] | slice

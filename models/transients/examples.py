@@ -1,4 +1,4 @@
-"""What the networks of transients are trained on: pools of labelled curves, epochs from them."""
+"""What the networks of transients learn from: pools of labelled curves, epochs, validation cuts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models import splits
 from models.transients import carry, sets
 from models.transients.augment import WHOLE, augment, draw_fates
 from models.transients.curves import Curves, join
-from models.transients.fit import Draw
+from models.transients.fit import Draw, Examples
 from models.transients.inputs import Eye
+from models.transients.network import KNOTS
 
 #: Class number of the sets -> place in the networks' output. Each has at least 30 training objects
 #: from two sources (or it would have no name), counted over both networks: Ia, II, Ib/c and IIn
@@ -23,6 +25,9 @@ PLACES: Mapping[int, int] = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4}
 CLASSES = tuple(sets.CLASSES[number] for number in PLACES)
 
 EYES: Mapping[str, Eye] = {"ztf": Eye("ztf", "gr"), "lsst": Eye("lsst", "griz")}
+#: Days after the first detection that a network is calibrated and measured at, beside numbers of
+#: points.
+DAYS = (5, 15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,18 @@ def epochs(these: Pool, count: int, whole: float = WHOLE) -> Draw:
     return draw
 
 
+def cuts(curves: Curves) -> Examples:
+    """The same objects as they were after each of KNOTS points and DAYS, and whole.
+
+    Left out are those that have not so many, and what no alert would tell of: curves of one point,
+    or without a detection.
+    """
+    parts = [curves.take(np.flatnonzero(curves.n >= n)).first_points(n) for n in KNOTS]
+    joined = join([*parts, *(curves.until(days) for days in DAYS), curves])
+    joined = joined.take(np.flatnonzero((joined.n >= KNOTS[0]) & joined.detected))
+    return joined, places(joined)
+
+
 def proportions(curves: Curves) -> NDArray[np.float64]:
     """Share (class,) f8 of each class among the objects that have a name."""
     count = np.bincount(places(named(curves)), minlength=len(PLACES))
@@ -92,7 +109,7 @@ def superluminous(folder: Path, eye: Eye, faintest: float, seed: int) -> Curves:
     """
     draw = np.random.default_rng(seed)
     source = sets.read(folder, "slsn")
-    source = source.take(np.flatnonzero(source.fold != 1))
+    source = source.take(np.flatnonzero(~splits.test(source.split)))
     parts = []
     for by in (0, 1, 2):
         these = carry.shifted(source, by, eye.bands)
@@ -115,7 +132,7 @@ def nearer(folder: Path, seed: int) -> Curves:
     source = sets.read(folder, "snpcc")
     parts = []
     for by, low, high in ((1, 0.22, 0.45), (2, 0.4, 0.8)):
-        chosen = np.flatnonzero((z > low) & (z < high) & (source.fold != 1))
+        chosen = np.flatnonzero((z > low) & (z < high) & ~splits.test(source.split))
         these = carry.shifted(source.take(chosen), by, "gr")
         these = carry.hurried(these, 1.05 / (1 + z[chosen]))
         these = these.take(carry.worth(these, 6, 10))

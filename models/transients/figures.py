@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models import metrics
+from models import metrics, splits
 from models.metrics import Metrics
 from models.transients import examples, inputs, sets
 from models.transients.curves import Curves
@@ -18,7 +18,7 @@ from models.transients.fit import probabilities
 from models.transients.network import TransientNet
 
 #: Days after the first 5-sigma detection; none: whole curves.
-DAYS: tuple[float | None, ...] = (5, 15, None)
+DAYS: tuple[float | None, ...] = (*examples.DAYS, None)
 #: What the name is: the greatest of log p - TAU log prior. The dial of CRTS's networks, not tuned
 #: on transients; 0 names the likeliest.
 TAU = 0.25
@@ -55,7 +55,7 @@ def snpcc(net: TransientNet, curves: Curves) -> Mapping[float | None, Metrics]:
 def snpcc_test(folder: Path) -> Curves:
     """SNPCC's objects that no training saw."""
     these = sets.read(folder, "snpcc")
-    return these.take(np.flatnonzero(these.fold == 1))
+    return these.take(np.flatnonzero(splits.test(these.split)))
 
 
 def out_of_fold(
@@ -68,23 +68,15 @@ def out_of_fold(
     train : callable
         Told the other parts' objects and the part's number.
     folds : int
-        Parts: crc32 of the name // 5 % folds. (% 5 itself is taken: it marks the test part, and
-        the part that is kept elsewhere.)
+        Parts: crc32 of the name // 50 % folds. (What is left by 50 is taken: it marks the part that
+        is kept elsewhere, the test part, and among the others the validation part.)
     """
-    part = curves.split // 5 % folds
+    part = curves.split // 50 % folds
     result = np.zeros((len(curves), len(examples.CLASSES)))
     for k in range(folds):
         here = np.flatnonzero(part == k)
         net = train(curves.take(np.flatnonzero(part != k)), k)
         result[here] = probabilities(net, inputs.make(curves.take(here), net.eye))
-    return result
-
-
-def adjusted(p: NDArray[np.float64], prior: NDArray[np.float64], tau: float) -> NDArray[np.float64]:
-    """Probabilities by prior^tau, made to add to 1 again: rare classes come more readily."""
-    log_p = np.log(np.maximum(p, 1e-12)) - tau * np.log(np.maximum(prior, 1e-12))
-    result: NDArray[np.float64] = np.exp(log_p - log_p.max(axis=1, keepdims=True))
-    result /= result.sum(axis=1, keepdims=True)
     return result
 
 

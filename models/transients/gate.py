@@ -2,103 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models import metrics
+from models import evaluate, splits
+from models.evaluate import Score
+from models.splits import Mask
+from models.stars import Stars, read_stars
 from models.transients import examples, inputs, sets, variables
 from models.transients.curves import Curves, join
-from models.transients.fit import Draw, Epoch, Recipe, fit, probabilities, typical
-from models.transients.network import TransientNet
-from models.transients.variables import Stars
+from models.transients.fit import Examples, Recipe, Sets, probabilities
+from models.transients.network import KNOTS, TransientNet
 
 CLASSES = ("variable", "transient")
 #: Whose transients lend times, bands and errors.
 LENDERS = {"ztf": "ztf_bts", "lsst": "snpcc"}
 RECIPE = Recipe(12, hidden=128)
-#: Pairs of an epoch, and alerts after which the gate is measured.
-PAIRS = 4000
-ALERTS = (3, 10, 30)
+#: Pairs of an epoch, and of what calibrates.
+PAIRS, CALIBRATE = 4000, 3000
+#: Alerts after which the gate is measured (0: all), on so many pairs of each test transient.
+ALERTS, TIMES = (0, 3, 5, 10, 20, 30, 50, 100), 4
 SHORTEST = 2
 
 
-def lenders(folder: Path, survey: str) -> Curves:
-    """The named transients of a survey with the points that alerted, three or more."""
+@dataclass(frozen=True, slots=True)
+class Sky:
+    """What pairs are drawn from: a survey's transients, the points that alerted, and stars.
+
+    To a `blind` gate all fluxes are alike.
+    """
+
+    survey: str
+    transients: Curves
+    stars: Stars
+    blind: bool = False
+
+    def pairs(
+        self, part: Callable[[NDArray[np.int64]], Mask], count: int, draw: np.random.Generator
+    ) -> tuple[Curves, Curves]:
+        """So many transients of a part of `models.splits`, and a variable in the place of each.
+
+        Those of which fewer than two points would have alerted are left out.
+        """
+        objects, among = (
+            np.flatnonzero(part(these.split)) for these in (self.transients, self.stars)
+        )
+        lenders = self.transients.take(draw.choice(objects, count))
+        alike, others, _ = variables.pairs(lenders, self.stars, among, self.survey, draw)
+        return blinded(alike, others) if self.blind else (alike, others)
+
+
+def read_sky(folder: Path, survey: str, blind: bool = False) -> Sky:
+    """The named transients of a survey that alerted three times or more, and CRTS-S's stars."""
     these = examples.named(sets.read(folder, LENDERS[survey]))
     these = these.rows(these.flux >= 5 * these.error)
-    return these.take(np.flatnonzero(these.n >= 3))
+    return Sky(survey, these.take(np.flatnonzero(these.n >= 3)), read_stars(folder), blind)
 
 
-def pairs(transients: Curves, stars: Stars, survey: str, blind: bool = False) -> Draw:
-    """Epochs of pairs of a transient and a variable, cut after the same number of alerts.
+def learned(sky: Sky, seed: int) -> Sets:
+    """Epochs of pairs, both cut after the same number of alerts; validation pairs.
 
-    `blind` gates see no flux. Test parts are left out.
+    Proportions are even: which share of a survey's alerts is variable is not known here.
     """
-    objects, among = np.flatnonzero(transients.fold != 1), np.flatnonzero(stars.split % 5 != 1)
 
-    def draw(rng: np.random.Generator) -> tuple[Curves, NDArray[np.int64]]:
-        chosen = transients.take(rng.choice(objects, PAIRS))
-        alike, others, _ = variables.pairs(chosen, stars, among, survey, rng)
+    def draw(rng: np.random.Generator) -> Examples:
+        alike, others = sky.pairs(splits.training, PAIRS, rng)
         alerts = np.exp(rng.uniform(np.log(SHORTEST), np.log(alike.n + 1))).astype(np.int64)
-        return _both(alike, others, alerts, blind)
+        return both(alike.first_points(alerts), others.first_points(alerts))
 
-    return draw
-
-
-def train(
-    folder: Path,
-    survey: str,
-    seed: int,
-    progress: Callable[[Epoch], None] = lambda _: None,
-    checkpoint: Path | None = None,
-    epochs: int | None = None,
-    blind: bool = False,
-) -> TransientNet:
-    """A gate for one survey; see `models.transients.fit.fit`."""
-    draw = pairs(lenders(folder, survey), variables.read_stars(folder), survey, blind)
-    recipe = replace(RECIPE, epochs=epochs or RECIPE.epochs)
-    net = fit(draw, examples.EYES[survey], len(CLASSES), recipe, seed, progress, checkpoint)
-    typical(net, draw, seed)
-    return net
+    even = np.array([0.5, 0.5])
+    pairs = sky.pairs(splits.validation, CALIBRATE, np.random.default_rng([seed, 0]))
+    cut = [both(*pairs)] + [both(*after(*pairs, alerts)) for alerts in KNOTS]
+    curves, label = zip(*cut, strict=True)
+    return Sets(draw, even, even, cut[0], (join(curves), np.concatenate(label)))
 
 
-def measure(
-    net: TransientNet, folder: Path, survey: str, seed: int, blind: bool = False
-) -> Mapping[int, float]:
-    """AUC after so many alerts, on test objects each paired with four test stars."""
-    transients, stars = lenders(folder, survey), variables.read_stars(folder)
-    objects, among = np.flatnonzero(transients.fold == 1), np.flatnonzero(stars.split % 5 == 1)
-    rng = np.random.default_rng(seed)
-    alike, others, _ = variables.pairs(
-        transients.take(np.repeat(objects, 4)), stars, among, survey, rng
-    )
-    result = {}
+def scores(net: TransientNet, sky: Sky, seed: int) -> Iterator[Score]:
+    """How well a gate does on test transients and test stars, by number of alerts."""
+    count = TIMES * int(splits.test(sky.transients.split).sum())
+    pairs = sky.pairs(splits.test, count, np.random.default_rng([seed, 1]))
     for alerts in ALERTS:
-        long = np.flatnonzero(alike.n >= alerts)
-        curves, label = _both(
-            alike.take(long), others.take(long), np.full(len(long), alerts), blind
-        )
-        score = probabilities(net, inputs.make(curves, examples.EYES[survey]))[:, 1]
-        result[alerts] = metrics.auc(score, label == 1)
-    return result
+        curves, label = both(*after(*pairs, alerts))
+        if len(label):
+            p = probabilities(net, inputs.make(curves, net.eye)).astype(np.float32)
+            yield evaluate.score(p, label, alerts)
 
 
-def first_points(curves: Curves, n: NDArray[np.int64]) -> Curves:
-    """The first n (object,) points of each object."""
-    place = np.arange(len(curves.time)) - np.repeat(curves.first[:-1], curves.n)
-    return curves.rows(place < np.repeat(n, curves.n))
+def after(alike: Curves, others: Curves, alerts: int) -> tuple[Curves, Curves]:
+    """The pairs that have so many alerts, cut to these; 0: all, whole."""
+    if not alerts:
+        return alike, others
+    long = np.flatnonzero(alike.n >= alerts)
+    return alike.take(long).first_points(alerts), others.take(long).first_points(alerts)
 
 
-def _both(
-    alike: Curves, others: Curves, alerts: NDArray[np.int64], blind: bool
-) -> tuple[Curves, NDArray[np.int64]]:
-    """Transients and variables in one, with their labels."""
-    if blind:  # the sky's noise is that of the transient's night in both
-        sky = variables.sky_error(alike).astype(np.float32)
-        alike, others = (replace(c, flux=6 * sky, error=sky) for c in (alike, others))
-    curves = join([first_points(alike, alerts), first_points(others, alerts)])
-    return curves, np.repeat([1, 0], len(alike))
+def both(alike: Curves, others: Curves) -> Examples:
+    """Transients and variables in one, with their places in the output."""
+    return join([alike, others]), np.repeat([1, 0], len(alike))
+
+
+def blinded(alike: Curves, others: Curves) -> tuple[Curves, Curves]:
+    """Both with fluxes of six times the sky's noise, which is that of the transient's night."""
+    sky = variables.sky_error(alike).astype(np.float32)
+    return replace(alike, flux=6 * sky, error=sky), replace(others, flux=6 * sky, error=sky)

@@ -60,6 +60,10 @@ class Inputs:
     def __getitem__(self, which: torch.Tensor | slice) -> Inputs:
         return Inputs(self.images[which], self.course[which], self.numbers[which])
 
+    def to(self, device: str | torch.device) -> Inputs:
+        """The same on a device."""
+        return Inputs(self.images.to(device), self.course.to(device), self.numbers.to(device))
+
 
 def make(curves: Curves, eye: Eye) -> Inputs:
     """Inputs of each object from all its points, by the kernels of the stream."""

@@ -1,129 +1,164 @@
-"""From sets of labelled transients to the weights that the stream runs, by name."""
+"""Networks of transients and the gates before them: from the labelled sets to what a card says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from models.transients import examples, gate, sets
-from models.transients.curves import Curves
-from models.transients.examples import CLASSES, EYES, Pool
-from models.transients.fit import Draw, Epoch, Recipe, fit, typical
-from models.transients.network import TransientNet
-
-Floats = NDArray[np.float64]
-
-#: What `train` can make, by survey: the classifier of transients, and the gate before it.
-NAMES = ("transients-ztf", "transients-lsst", "gate-ztf", "gate-lsst")
+from broker.inputs import Channel
+from models import cards, crts, curve_files, splits
+from models.cards import Card
+from models.domain import Domain, Unless
+from models.evaluate import Score
+from models.trained import Order, Trained
+from models.transients import examples, gate, naming, sets, variables
+from models.transients.augment import WHOLE
+from models.transients.curves import Curves, join
+from models.transients.examples import CLASSES, EYES, PLACES
+from models.transients.fit import Recipe, Sets, fit
 
 #: SNPCC has many objects; BTS few, so its networks are small and see each one often.
-LSST = Recipe(60, hidden=384, dropout=0.3)
-ZTF = Recipe(25, 128, step=1.5e-3, weight_decay=0.02, mean_decay=0.995, hidden=128, dropout=0.3)
+RECIPES: Mapping[str, Recipe] = {
+    "lsst": Recipe(60, hidden=384, dropout=0.3),
+    "ztf": Recipe(
+        25, 128, step=1.5e-3, weight_decay=0.02, mean_decay=0.995, hidden=128, dropout=0.3
+    ),
+}
 #: Curves of an epoch of ZTF's.
 PER_EPOCH = 6000
 #: Faintest peak that the literature's superluminous supernovae are given.
 FAINTEST: Mapping[str, float] = {"ztf": 19.3, "lsst": 23.0}
+#: What kinds of points a classifier eats: BTS tells of alerts alone.
+KINDS: Mapping[str, tuple[str, ...]] = {"ztf": ("detection",), "lsst": ("detection", "forced")}
+#: Of whom a gate speaks; ELAsTiCC is LSST, simulated.
+EVERYTHING: Mapping[str, Domain] = {"ztf": {"ztf": ()}, "lsst": {"lsst": (), "elasticc": ()}}
+#: Of whom a classifier does: of all that is not a star whose own light the reference holds.
+DOMAINS: Mapping[str, Domain] = {
+    survey: {**surveys, survey: (Unless(tuple(crts.DOMAIN[survey])),)}
+    for survey, surveys in EVERYTHING.items()
+}
+SOURCES: Mapping[str, str] = {
+    "snpcc": "SNPCC (Kessler et al. 2010, simulated; MIT)",
+    "ztf_bts": "ZTF Bright Transient Survey to April 2021, photometry of ANTARES (MIT)",
+    "slsn": "superluminous supernovae of the literature (Gomez et al. 2024; MIT)",
+    "crts_south": "CRTS-S periodic variables (Drake et al. 2017)",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """A network, what its outputs are called, and the proportions that they assume."""
+def classifier(survey: str, order: Order) -> Trained:
+    """A network of one survey's supernovae; `order.data` holds its set, and slsn.npz."""
+    name = gate.LENDERS[survey]
+    source = examples.named(sets.read(order.data, name))
+    source = source.take(np.flatnonzero(~splits.test(source.split)))
+    bright = examples.superluminous(order.data, EYES[survey], FAINTEST[survey], order.seed)
+    learned = supernovae(survey, source, bright, order.seed)
+    recipe = replace(RECIPES[survey], epochs=order.epochs or RECIPES[survey].epochs)
+    net = fit(
+        learned, EYES[survey], recipe, order.seed, order.device, order.progress, order.checkpoint
+    )
+    facts = {
+        "data": "; ".join(SOURCES[each] for each in (name, "slsn")),
+        "objects": int(splits.training(source.split).sum() + splits.training(bright.split).sum()),
+        "curves": f"whole {WHOLE:.0%}, cut some days after the first detection; dimmed, "
+        "thinned, noisier, stretched by chance",
+    }
 
-    net: TransientNet
-    classes: tuple[str, ...]
-    proportions: tuple[float, ...]
+    def scores(card: Card) -> list[Score]:
+        file = curve_files.read(order.data / f"{name}.npz")
+        return list(naming.scores(card, file, order.device))
 
-
-def train(
-    data: Path,
-    name: str,
-    seed: int = 0,
-    progress: Callable[[Epoch], None] = lambda _: None,
-    checkpoint: Path | None = None,
-    epochs: int | None = None,
-) -> Trained:
-    """Train a network of NAMES on all but the test parts.
-
-    A gate's proportions are even: which share of a survey's alerts is variable is not known here.
-
-    Parameters
-    ----------
-    data : Path
-        Folder with ztf_bts.npz or snpcc.npz, and slsn.npz, or crts_south.npz for a gate.
-    name : str
-    seed : int
-        The same seed and number of threads give the same weights.
-    progress : callable
-        Told after each epoch.
-    checkpoint : Path
-        See `models.transients.fit.fit`.
-    epochs : int
-        The recipe's if None.
-
-    Raises
-    ------
-    LookupError
-        No network has that name.
-    FileNotFoundError
-        `data` lacks a set.
-    """
-    if name not in NAMES:
-        msg = f"no network is called {name!r}; there are: {', '.join(NAMES)}"
-        raise LookupError(msg)
-    task, survey = name.split("-")
-    if task == "gate":
-        net = gate.train(data, survey, seed, progress, checkpoint, epochs)
-        return Trained(net, gate.CLASSES, (0.5, 0.5))
-    source = examples.named(sets.read(data, gate.LENDERS[survey]))
-    source = source.take(np.flatnonzero(source.fold != 1))
-    bright = examples.superluminous(data, EYES[survey], FAINTEST[survey], seed)
-    net, share = classifier(survey, source, bright, seed, progress, checkpoint, epochs)
-    return Trained(net, CLASSES, tuple(share.tolist()))
+    return Trained(
+        net,
+        cards.declare(
+            order.card,
+            "transient",
+            CLASSES,
+            "a supernova of one of these classes",
+            _channel(survey, KINDS[survey]),
+            DOMAINS[survey],
+            2,
+        ),
+        facts | _facts(learned, recipe),
+        np.concatenate([sets.fingerprints(order.data, each, PLACES) for each in (name, "slsn")]),
+        scores,
+    )
 
 
-def classifier(
-    survey: str,
-    source: Curves,
-    superluminous: Curves,
-    seed: int,
-    progress: Callable[[Epoch], None] = lambda _: None,
-    checkpoint: Path | None = None,
-    epochs: int | None = None,
-) -> tuple[TransientNet, Floats]:
-    """A network of one survey's transients, and the class proportions that it assumes.
+def before(survey: str, order: Order) -> Trained:
+    """A gate for one survey; `order.data` holds its set, and crts_south.npz."""
+    sky = gate.read_sky(order.data, survey)
+    learned = gate.learned(sky, order.seed)
+    recipe = replace(gate.RECIPE, epochs=order.epochs or gate.RECIPE.epochs)
+    net = fit(
+        learned, EYES[survey], recipe, order.seed, order.device, order.progress, order.checkpoint
+    )
+    name = gate.LENDERS[survey]
+    facts = {
+        "data": "; ".join(SOURCES[each] for each in (name, "crts_south")),
+        "objects": int(splits.training(sky.transients.split).sum()),
+        "curves": f"{gate.PAIRS} pairs an epoch: a transient, and a variable at its times, in its "
+        "bands and under its sky, cut after the same number of alerts; of the variables "
+        f"{variables.AGN_SHARE:.0%} are active nuclei (damped random walks)",
+    }
+    stars = curve_files.read(order.data / "crts_south.npz")
+    seen = stars.take(np.flatnonzero(~splits.test(stars.split))).fingerprints
+    return Trained(
+        net,
+        cards.declare(
+            order.card,
+            "transient",
+            gate.CLASSES,
+            "an astrophysical source",
+            _channel(survey, ("detection",)),
+            EVERYTHING[survey],
+            2,
+        ),
+        facts | _facts(learned, recipe),
+        np.concatenate([sets.fingerprints(order.data, name, PLACES), seen]),
+        lambda _: gate.scores(net, sky, order.seed),
+    )
+
+
+def supernovae(survey: str, source: Curves, bright: Curves, seed: int) -> Sets:
+    """What a network of one survey's supernovae learns from.
 
     Parameters
     ----------
     survey : str
         "ztf" or "lsst".
-    source, superluminous : Curves
-        The survey's own, which have the proportions; and helpers where they are rare.
-    seed, progress, checkpoint, epochs
-        As `train` takes them.
+    source, bright : Curves
+        The survey's own, which have the proportions, and superluminous ones, where they are rare.
+        Validation objects are among them.
+    seed : int
+        Of which superluminous ones calibrate.
     """
-    proportions = examples.proportions(source)
+    train, known = _parts(source)
+    more, rare = _parts(bright)
+    proportions = examples.proportions(train)
     if survey == "ztf":
-        pool, recipe, count = examples.ztf_pool(source, superluminous), ZTF, PER_EPOCH
+        pool, count = examples.ztf_pool(train, more), PER_EPOCH
     else:
-        pool, recipe, count = examples.lsst_pool(source, superluminous), LSST, len(source)
+        pool, count = examples.lsst_pool(train, more), len(train)
         proportions = pool.share
-    recipe = replace(recipe, epochs=epochs or recipe.epochs)
-    draw = examples.epochs(pool, count)
-    net = fit(draw, EYES[survey], len(CLASSES), recipe, seed, progress, checkpoint)
-    return finish(net, pool, draw, proportions, seed)
+        # The survey has none: in the share that is assumed, they keep their place.
+        some = round(len(known) * proportions[PLACES[5]])
+        known = join([known, rare.take(np.random.default_rng(seed).permutation(len(rare))[:some])])
+    whole = known, examples.places(known)
+    return Sets(examples.epochs(pool, count), pool.share, proportions, whole, examples.cuts(known))
 
 
-def finish(
-    net: TransientNet, pool: Pool, draw: Draw, proportions: Floats, seed: int
-) -> tuple[TransientNet, Floats]:
-    """Turn the shares that were drawn into `proportions`, and learn what is typical."""
-    with torch.no_grad():
-        change = np.log(np.maximum(proportions, 1e-6)) - np.log(np.maximum(pool.share, 1e-6))
-        net.head.bias.add_(torch.from_numpy(change).float())
-    typical(net, draw, seed)
-    return net, proportions
+def _parts(curves: Curves) -> tuple[Curves, Curves]:
+    parts = (part(curves.split) for part in (splits.training, splits.validation))
+    training, validation = (curves.take(np.flatnonzero(part)) for part in parts)
+    return training, validation
+
+
+def _facts(learned: Sets, recipe: Recipe) -> dict[str, object]:
+    share = [round(float(p), 4) for p in learned.proportions]
+    return {"proportions": share, **asdict(recipe)}
+
+
+def _channel(survey: str, kinds: tuple[str, ...]) -> Channel:
+    return Channel("transient", "asinh", kinds, survey=survey, bands=EYES[survey].bands)

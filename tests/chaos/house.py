@@ -53,7 +53,7 @@ class House:
         self.kafka.start()
         make_topic(self.client, "survey", PARTITIONS, 1)
         self.workers = Workers(self.kafka, self.namespace, "survey", self.folder)
-        self.workers.environment["NIGHTJAR_CLASSIFY_MODEL"] = test_card(
+        self.workers.environment["NIGHTJAR_CLASSIFY_MODELS"] = test_card(
             "crts-rows", self.night.survey, self.folder / "cards"
         )
         for span in SPANS:

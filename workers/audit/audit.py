@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from broker.clock import now_ms
 from workers import ledger
-from workers.audit.books import OUTCOMES, Books, Hop
+from workers.audit.books import BEFORE, OUTCOMES, Books, Hop
 from workers.audit.deep import match
 from workers.audit.faults import Cell, Fault, Sums, where
-from workers.audit.labels import LabelSums, add_labels, classifier_of, compare
+from workers.audit.labels import LabelSums, add_labels, compare
 from workers.audit.report import Line, Report
-from workers.audit.waiting import MOST, Waiting, waiting
+from workers.audit.waiting import MOST, Waiting, earlier, waiting
 from workers.kafka import admin
+from workers.labels import classifier_of
 from workers.offsets import offset_at
 from workers.progress import Progress
 from workers.settings import Settings
-from workers.topics import READS, counts
+from workers.topics import READS, counts, label_topics
 from workers.whole import read_whole
 
 #: The ledger keeps its rows 400 days; a beginning that is gone earlier was taken away.
@@ -36,10 +37,11 @@ def audit(settings: Settings, deep: bool) -> Report:
     partitions = counts(settings, "ledger", "labels", "detections", "images")["detections"]
     report = Report(name, Books())
     books = report.books
-    labels = f"{name}.labels"
+    topics = label_topics(client, name)
     before = LabelSums()
     with report.timed("labels"), Progress("labels", unit="labels") as progress:
-        add_labels(client, labels, before, progress.at)
+        for topic in topics:
+            add_labels(client, topic, before, progress.at)
     least = LabelSums()
     for classifier, tallies in before.tallies.items():
         least.tallies[classifier] = _copy(tallies)
@@ -48,9 +50,10 @@ def audit(settings: Settings, deep: bool) -> Report:
             for message in messages:
                 _row(report, message.value() or b"", message.offset())
             progress.at(books.rows)
-    ends = dict.fromkeys(range(partitions), 0) | before.ends
     with report.timed("labels"):
-        add_labels(client, labels, before, lambda n: None, ends)
+        for topic in topics:
+            ends = {p: before.ends.get((topic, p), 0) for p in range(partitions)}
+            add_labels(client, topic, before, lambda n: None, ends)
     report.labels = before.count
     with report.timed("waiting"):
         lags = {
@@ -58,12 +61,15 @@ def audit(settings: Settings, deep: bool) -> Report:
             for reader, span in books.readers.items()
             if span in READS
         }
+        early = {reader: earlier(client, name, books, reader) for reader in books.classifiers}
+    for reader, what in early.items():
+        _before(report, reader, what, lags[reader])
     _beginning(report, offset_at(admin(client), "earliest", f"{name}.ledger", 0))
     _close(report, lags)
     _labels(report, least, before)
     if deep:
         with report.timed("deep"):
-            report.deep = match(client, name, partitions, books, lags)
+            report.deep = match(client, name, partitions, books, lags, early)
         report.faults += report.deep.faults
     return report
 
@@ -76,6 +82,28 @@ def _row(report: Report, value: bytes, offset: int) -> None:
         report.faults.append(Fault("unreadable", words, {"ledger": offset}))
         return
     report.books.add(row, offset)
+
+
+def _before(report: Report, reader: str, early: Waiting, lag: Waiting) -> None:
+    """Alerts that were there before a classifier was: it was to label those behind them only.
+
+    Where their images are gone, all that it has neither answered nor waits for counts as such.
+    """
+    if not early.offsets:
+        return
+    books, hop = report.books, report.books.hops["classify"]
+    before = books.tallies[reader, BEFORE]
+    for cell in sorted(hop.passed):
+        known = early.sums is not None
+        every = early.of(cell) if known else hop.left(reader, cell).less(lag.of(cell))
+        alerts = early.alerts[cell] if known else every
+        before[cell].add(alerts.count, alerts.total)
+        hop.taken[reader][cell].add(every.count, every.total)
+        if books.last is not None:
+            hop.check(reader, cell, books.last)
+    n = sum(before[cell].count for cell in before)
+    told = "" if early.sums is not None else ", or more: their images are not there to be counted"
+    report.notes.append(f"{name_of(reader)} is younger than the stream: {n:,} came before it{told}")
 
 
 def _beginning(report: Report, start: int) -> None:
@@ -116,7 +144,8 @@ def _close(report: Report, lags: dict[str, Waiting]) -> None:
     for classifier in books.classifiers or [""]:
         readers = [*decode, *curves, *([classifier] if classifier else [])]
         for cell in cells:
-            said = {o: sum(books.tally(r, o, cell) for r in readers) for o in OUTCOMES}
+            outcomes = (*OUTCOMES, BEFORE)
+            said = {o: sum(books.tally(r, o, cell) for r in readers) for o in outcomes}
             # curves says too what it withdrew, but its label has yet to be written
             if classifier:
                 said["withdrawn"] = books.tally(classifier, "withdrawn", cell)

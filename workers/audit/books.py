@@ -12,7 +12,9 @@ from typing import Any
 
 from broker import records
 from workers.audit.faults import Cell, Fault, Moment, Sum, Sums, where
-from workers.topics import READS, WRITES
+from workers.newcomer import BEGIN
+from workers.skip import SKIP
+from workers.topics import READS, SHADOW, WRITES
 
 HOPS = tuple(WRITES)
 #: What stands in the outputs for each outcome: a record of the next topic, or a letter.
@@ -29,6 +31,8 @@ _TAKEN = {
 _PASSED_ON = {"decode": {"passed"}, "curves": {"passed", "withdrawn", "notice"}}
 #: What becomes of an alert in the end; a notice is told of one that has its outcome already.
 OUTCOMES = tuple(name for name in records.OUTCOMES if name not in ("passed", "notice"))
+#: What a classifier that is younger than the stream has no answer to.
+BEFORE = "before"
 
 Place = tuple[str, str, int]  # reader, topic, partition
 
@@ -99,6 +103,8 @@ class Books:
     written: Counter[tuple[str, int]] = field(default_factory=Counter)  # by kind and partition
     read: Counter[Place] = field(default_factory=Counter)
     readers: dict[str, str] = field(default_factory=dict)  # reader -> its span
+    begun: dict[Place, int] = field(default_factory=dict)  # where one that came later began
+    skipped: list[tuple[Place, int, int]] = field(default_factory=list)  # by an operator, from, to
     own: set[str] = field(default_factory=set)  # topics of ours that spans read
 
     @property
@@ -123,13 +129,19 @@ class Books:
         if not retry:
             for given in row["inputs"]:
                 self._range(span, reader, given, at)
+                place = reader, given["topic"], given["partition"]
+                hand = row["worker"].rpartition(".")[2]
+                if hand == BEGIN:
+                    self.begun[place] = given["end"]
+                if hand == SKIP:
+                    self.skipped.append((place, given["start"], given["end"]))
         for out in row["outputs"]:
             self.written[kind(out["topic"]), out["partition"]] += out["count"]
         self._row(span, row, retry, at)
         self._tallies(span, reader, row, at)
 
     def _reader(self, span: str, group: str, retry: bool) -> str:
-        """Whose row it is. Rows of the first version name no group; a retry may name its own."""
+        """Whose row it is. Rows of the first version name no group; an old retry names its own."""
         reader = group or span
         if reader in self.readers:
             return reader
@@ -186,6 +198,7 @@ class Books:
             out["count"]
             for out in row["outputs"]
             if kind(out["topic"]) in (WRITES[span], "dead-letters")
+            or (span == "classify" and kind(out["topic"]) == SHADOW)
         )
         there = {"reader": row["group"] or span, "ledger": at.offset}
         if made != wrote and not retry:

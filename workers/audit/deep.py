@@ -6,8 +6,8 @@ for each alert of the largest are held. Names are read again for the faulty ones
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,22 @@ from broker.origins import origin
 from broker.records import OUTCOMES
 from workers.audit.books import Books, kind
 from workers.audit.faults import Fault, Sums, where
-from workers.audit.labels import batches, classifier_of, outcomes
+from workers.audit.labels import batches, outcomes
 from workers.audit.names import Faulty, chosen, named
-from workers.audit.waiting import Waiting
+from workers.audit.waiting import Waiting, skipped
 from workers.kafka import admin
+from workers.labels import classifier_of
 from workers.ledger import Tallies
 from workers.letters import letter
 from workers.offsets import offset_at
 from workers.progress import Progress
+from workers.topics import LABELS, label_topics
 from workers.whole import read_whole
 
 _WITHDRAWN, _DUPLICATE = OUTCOMES.index("withdrawn"), OUTCOMES.index("duplicate")
 U8 = NDArray[np.uint64]
 I8 = NDArray[np.int64]
+_NONE: U8 = np.zeros(0, np.uint64)
 
 
 @dataclass(slots=True)
@@ -61,6 +64,7 @@ class Column:
     offset: I8
     withdrawn: NDArray[np.bool_]
     classifier: NDArray[np.int32]
+    topic: NDArray[np.int32]  # of labels, which may stand in two
 
     def __len__(self) -> int:
         return len(self.hash)
@@ -75,25 +79,32 @@ def match(
     partitions: int,
     books: Books,
     lags: Mapping[str, Waiting],
+    early: Mapping[str, Waiting],
 ) -> Deep:
-    """Match all detections with all labels, for each classifier of the ledger."""
+    """Match all detections with all labels, for each classifier of the ledger.
+
+    `early` are the images that were there before a classifier came, `lags` those that wait.
+    """
     deep = Deep()
     kafka = admin(client)
-    buried = _buried(client, namespace)
+    died = _buried(client, namespace)
+    for group, hashes in skipped(client, namespace, books).items():
+        died[group] = np.concatenate([died.get(group, _NONE), *hashes])
+    before = np.concatenate([*(h for g, h in died.items() if ".classify." not in g), _NONE])
+    topics = label_topics(client, namespace)
     numbers: dict[str, int] = {}
     repeated = Tallies()
     whole = True
     with Progress("alerts and labels", unit="records") as progress:
         for partition in range(partitions):
             # labels first: each of them has its detection there already
-            labels, detections = (
-                _column(client, f"{namespace}.{topic}", partition, numbers, progress)
-                for topic in ("labels", "detections")
-            )
+            said = [_column(client, topic, partition, numbers, progress) for topic in topics]
+            labels = _both(said)
+            detections = _column(client, f"{namespace}.detections", partition, numbers, progress)
             deep.alerts += len(detections)
             whole &= not offset_at(kafka, "earliest", f"{namespace}.detections", partition)
-            alerts_at, labels_at = Faulty(), Faulty()
-            _twice(detections, buried, alerts_at)
+            alerts_at, labels_at = Faulty(), [Faulty() for _ in topics]
+            _twice(detections, np.concatenate([*died.values(), _NONE]), alerts_at)
             curves_end = max(
                 (
                     end
@@ -108,16 +119,17 @@ def match(
                 its = labels
                 if name:
                     its = labels.only(labels.classifier == numbers.get(name, -1))
-                waits = lags[reader].hashes
-                known = lags[reader].sums is not None
+                known = lags[reader].sums is not None and early[reader].sums is not None
                 taken = detections.offset < curves_end
-                taken &= ~_isin(detections.hash, waits)
+                taken &= ~_isin(detections.hash, lags[reader].hashes)
+                own = np.concatenate([died.get(reader, _NONE), early[reader].hashes])
                 repeats = _one(
-                    deep, detections, its, taken, known, buried, whole, name or "classify",
+                    deep, detections, its, taken, known, (before, own), whole, name or "classify",
                     alerts_at, labels_at,
                 )  # fmt: skip
             deep.faults += named(client, f"{namespace}.detections", partition, alerts_at)
-            deep.faults += named(client, f"{namespace}.labels", partition, labels_at)
+            for topic, faulty in zip(topics, labels_at, strict=True):
+                deep.faults += named(client, topic, partition, faulty)
             deep.repeats += len(repeats)
             if repeats:
                 _tally(client, f"{namespace}.detections", partition, set(repeats), repeated)
@@ -134,7 +146,7 @@ def _column(
     progress: Progress,
 ) -> Column:
     identifier = Identifier()
-    read = identifier.labels if kind(topic) == "labels" else identifier.records
+    read = identifier.labels if kind(topic) in LABELS else identifier.records
     parts: list[tuple[NDArray[Any], ...]] = []
     for batch in batches(read, read_whole(client, topic, starts={partition: 0})):
         rows = batch.rows
@@ -147,12 +159,25 @@ def _column(
                 batch.offset,
                 outcomes(rows) == _WITHDRAWN,
                 np.array([numbers.setdefault(n, len(numbers)) for n in names], np.int32),
+                np.zeros(len(rows), np.int32),
             )
         )
         progress.at(progress.done + len(rows))
-    empty = (np.zeros(0, np.uint64),) * 3
-    parts = parts or [(*empty, np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, np.int32))]
+    number = np.zeros(0, np.int32)
+    parts = parts or [
+        (_NONE, _NONE, _NONE, np.zeros(0, np.int64), np.zeros(0, bool), number, number)
+    ]
     return Column(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _both(said: Sequence[Column]) -> Column:
+    """The labels of all topics as one column that tells them apart."""
+    columns = [
+        replace(column, topic=np.full(len(column), number, np.int32))
+        for number, column in enumerate(said)
+    ]
+    names = Column.__slots__
+    return Column(*(np.concatenate([getattr(c, name) for c in columns]) for name in names))
 
 
 def _isin(values: U8, among: U8) -> NDArray[np.bool_]:
@@ -182,13 +207,18 @@ def _one(
     labels: Column,
     taken: NDArray[np.bool_],
     known: bool,
-    buried: U8,
+    died: tuple[U8, U8],
     whole: bool,
     classifier: str,
     alerts_at: Faulty,
-    labels_at: Faulty,
+    labels_at: Sequence[Faulty],
 ) -> list[int]:
-    """Match one classifier's labels of a partition; offsets of detections that are repeats."""
+    """Match one classifier's labels of a partition; offsets of detections that are repeats.
+
+    `died` are the alerts that no classifier got, and those that this one could not or need not
+    take: buried, stepped over, or there before it.
+    """
+    buried = np.concatenate(died)
     order = np.argsort(detections.hash, kind="stable")
     # the last of equal ones: a detection that was put back is taken from there
     at = np.searchsorted(detections.hash[order], labels.hash, side="right") - 1
@@ -200,29 +230,34 @@ def _one(
     alone = ~match & ~labels.withdrawn
     deep.notices += int((~match & labels.withdrawn).sum())
     if whole:
-        labels_at.add("stranger", labels.offset[alone].tolist(), classifier=classifier)
+        for number, faulty in enumerate(labels_at):
+            strange = labels.offset[alone & (labels.topic == number)]
+            faulty.add("stranger", strange.tolist(), classifier=classifier)
     else:
         deep.expired += int(alone.sum())
     first = _earlier(labels.hash)
     for i in np.flatnonzero(first < np.arange(len(labels))).tolist():
-        at_first = int(labels.offset[first[i]])
-        labels_at.add("doubled", [int(labels.offset[i])], classifier=classifier, first=at_first)
+        at_first, place = int(labels.offset[first[i]]), labels_at[labels.topic[i]]
+        place.add("doubled", [int(labels.offset[i])], classifier=classifier, first=at_first)
 
     once = match & (first == np.arange(len(labels)))
     some, its = labels.only(once), index[once]
-    by_object = np.argsort(some.object, kind="stable")
-    same = some.object[by_object[1:]] == some.object[by_object[:-1]]
-    back = same & (its[by_object[1:]] < its[by_object[:-1]])
-    late = by_object[1:][back]
-    labels_at.add("order", some.offset[late].tolist(), classifier=classifier)
+    put_back = _isin(some.hash, died[1])  # an image that was put back has its label late
+    for number, faulty in enumerate(labels_at):  # a topic has an order, two have none
+        here = np.flatnonzero((some.topic == number) & ~put_back)
+        by_object = here[np.argsort(some.object[here], kind="stable")]
+        same = some.object[by_object[1:]] == some.object[by_object[:-1]]
+        back = same & (its[by_object[1:]] < its[by_object[:-1]])
+        late = by_object[1:][back]
+        faulty.add("order", some.offset[late].tolist(), classifier=classifier)
 
     none = np.ones(len(detections), bool)
     none[its] = False
     none &= ~_isin(detections.hash, labels.hash)
     deep.under_way += int((none & ~taken).sum())
     none &= taken & ~_isin(detections.hash, buried)
-    dead = _isin(detections.hash, buried) & ~_isin(detections.hash, labels.hash)
-    # an alert that came again has the label of its first coming, unless that one died
+    dead = _isin(detections.hash, died[0]) & ~_isin(detections.hash, labels.hash)
+    # an alert that came again has the label of its first coming, unless that one made no image
     alive = np.flatnonzero(~dead)
     earlier = np.zeros(len(detections), bool)
     earlier[alive] = _earlier(detections.alert[alive]) < np.arange(len(alive))
@@ -234,15 +269,15 @@ def _one(
     return found
 
 
-def _buried(client: Mapping[str, Any], namespace: str) -> U8:
-    """Hashes of the alerts that died behind decode."""
-    found = []
+def _buried(client: Mapping[str, Any], namespace: str) -> dict[str, U8]:
+    """Hashes of the alerts that died behind decode, by the group that could not take them."""
+    found: dict[str, list[int]] = {}
     for messages in read_whole(client, f"{namespace}.dead-letters"):
         for message in messages:
             buried = letter(message, namespace)
             if buried.span != "decode" and (of := origin(buried.value)):
-                found.append(of.hash)
-    return np.array(found, np.uint64)
+                found.setdefault(buried.group, []).append(of.hash)
+    return {group: np.array(hashes, np.uint64) for group, hashes in found.items()}
 
 
 def _tally(

@@ -21,6 +21,7 @@ from broker import wire
 from broker.identities import Identifier
 from broker.records import OUTCOMES, REASONS
 from workers.audit.faults import Cell, Fault, Sums, where
+from workers.labels import classifier_of
 from workers.ledger import Tallies
 from workers.whole import read_whole
 
@@ -58,22 +59,17 @@ def batches(
             yield Batch(partition, rows, offset[which], strange, int(offset[-1]) + 1)
 
 
-def classifier_of(name: str) -> str:
-    """`crts-rows 1.0` is a version of `crts-rows`, which its consumer group is called by."""
-    return name.rpartition(" ")[0] or name
-
-
 @dataclass(slots=True)
 class LabelSums:
     """Labels by classifier and outcome, as far as the partitions were read."""
 
     tallies: defaultdict[str, Tallies] = field(default_factory=lambda: defaultdict(Tallies))
-    ends: dict[int, int] = field(default_factory=dict)
+    ends: dict[tuple[str, int], int] = field(default_factory=dict)  # by topic and partition
     count: int = 0
     faults: list[Fault] = field(default_factory=list)
 
     def add(self, topic: str, batch: Batch) -> None:
-        self.ends[batch.partition] = batch.next
+        self.ends[topic, batch.partition] = batch.next
         self.count += len(batch.rows)
         for offset in batch.strange:
             words = f"{where((topic, batch.partition))}: the record at offset {offset} is no label"

@@ -14,6 +14,7 @@ from broker.records import SURVEYS
 from workers.audit.books import kind
 from workers.audit.faults import Fault, where
 from workers.audit.labels import batches
+from workers.topics import LABELS
 from workers.whole import read_whole
 
 #: Words for what is wrong with an alert or a label, with its place before them.
@@ -42,7 +43,7 @@ def chosen(
 ) -> Iterator[tuple[NDArray[np.void], list[int]]]:
     """Identities of records at these offsets, and their offsets, read once more."""
     identifier = Identifier()
-    read = identifier.labels if kind(topic) == "labels" else identifier.records
+    read = identifier.labels if kind(topic) in LABELS else identifier.records
     for batch in batches(read, read_whole(client, topic, starts={partition: min(offsets)})):
         here = np.array([o in offsets for o in batch.offset.tolist()], bool)
         if here.any():

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workers.audit.books import OUTCOMES
+from workers.audit.books import BEFORE, OUTCOMES
 from workers.audit.faults import where
 from workers.audit.report import Line, Report
 from workers.terminal import shown
 
 #: Faults that are printed one by one; --json has all.
 _MOST = 200
-_HEADS = (
-    "survey partition",
-    "classifier",
-    "received",
-    *OUTCOMES,
-    "under way",
-    "missing",
-    "doubled",
-)
+#: The outcomes stand between these; `before` only where a classifier is younger than the stream.
+_HEADS = ("survey partition", "classifier", "received"), ("under way", "missing", "doubled")
 
 
 def text(report: Report) -> str:
@@ -60,10 +53,20 @@ def _verdict(report: Report) -> str:
 
 
 def _table(lines: Sequence[Line]) -> str:
-    rows = [(shown(where(x.cell)), x.classifier or "-", _numbers(x)) for x in lines]
-    if len(rows) > 1:
-        rows.append(("all", "", tuple(map(sum, zip(*map(_numbers, lines), strict=True)))))
-    words = [_HEADS, *((a, b, *(f"{n:,}" for n in numbers)) for a, b, numbers in rows)]
+    late = any(line.outcomes[BEFORE] for line in lines)
+    outcomes = (*OUTCOMES, BEFORE) if late else OUTCOMES
+    rows = []
+    for classifier in dict.fromkeys(line.classifier for line in lines):
+        its = [line for line in lines if line.classifier == classifier]
+        numbers = [_numbers(line, outcomes) for line in its]
+        places = [shown(where(line.cell)) for line in its]
+        rows += [(a, classifier or "-", b) for a, b in zip(places, numbers, strict=True)]
+        if len(its) > 1:
+            rows.append(("all", classifier, tuple(map(sum, zip(*numbers, strict=True)))))
+    words = [
+        (*_HEADS[0], *outcomes, *_HEADS[1]),
+        *((a, b, *(f"{n:,}" for n in numbers)) for a, b, numbers in rows),
+    ]
     widths = [max(map(len, column)) for column in zip(*words, strict=True)]
     return "\n".join(
         "  ".join(
@@ -74,6 +77,6 @@ def _table(lines: Sequence[Line]) -> str:
     )
 
 
-def _numbers(line: Line) -> tuple[int, ...]:
-    said = line.outcomes.values()
+def _numbers(line: Line, outcomes: Sequence[str]) -> tuple[int, ...]:
+    said = (line.outcomes[outcome] for outcome in outcomes)
     return (line.received, *said, line.under_way, line.missing, line.doubled)

@@ -54,7 +54,7 @@ def measure(bench: Bench) -> list[Figure]:
 
 
 def _reports(bench: Bench, name: str, alerts: int, labels: int) -> list[Report]:
-    space = topics.Namespace(f"audit-{name}", "none")
+    space = topics.Namespace(f"audit-{name}", ("none",))
     partitions = bench.settings.partitions
     topics.ensure(bench.client, space, partitions, 1)
     write(bench, space, alerts, labels)
@@ -107,4 +107,5 @@ def _rows(
             ends[topic, place] = start + count + 1  # a mark of the transaction
             given.append(Range(topic, place, start, start + count + 1, count))
         out = Counter({(space.topic(topics.WRITES[span]), p): n for p, n in places.items()})
-        yield ledger.row(span, "bench", space.group(span), 0, given, out, tallies)
+        group = space.group(span, "none" if span == "classify" else None)
+        yield ledger.row(span, "bench", group, 0, given, out, tallies)

@@ -25,5 +25,6 @@ def test_card(name: str, survey: str, folder: Path) -> str:
     text = cards.dump(replace(shipped, inputs=Inputs((channel,)), domain={}))
     everywhere = "".join(f"{known} = []\n" for known in SURVEYS)
     path.write_text(f"{text}\n[domain]\n{everywhere}")
-    shutil.copyfile(shipped.weights, path.with_suffix(".safetensors"))
+    for part in shipped.files:
+        shutil.copyfile(part, path.with_suffix(part.suffix))
     return str(path)

@@ -37,7 +37,7 @@ def measure(bench: Bench) -> list[Figure]:
 def _growth(bench: Bench) -> list[Figure]:
     night = bench.night("elasticc")
     count = bench.alerts or ALERTS
-    model = test_card(bench.settings.classify.model, night.survey, bench.folder / "cards")
+    model = test_card(bench.settings.classify.models[0], night.survey, bench.folder / "cards")
     samples: list[tuple[int, list[float]]] = []
     with (
         bench.topic(night, min(_AHEAD, count)) as topic,

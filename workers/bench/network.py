@@ -33,7 +33,7 @@ Counts = tuple[NDArray[np.int32], NDArray[np.int32]]  # (image, cell), (image,) 
 
 def measure(bench: Bench) -> list[Figure]:
     """The CPU, and the GPU where there is one."""
-    card = cards.find(bench.settings.classify.model)
+    card = cards.find(bench.settings.classify.models[0])
     counts = (
         of_test_split(card, bench.light_curves) if bench.light_curves else of_night(card, bench)
     )

@@ -35,7 +35,7 @@ def _survey(bench: Bench, night: Night) -> Iterator[Figure]:
     """One survey: the bare loop, the route, the bare loop again, on one topic."""
     count = bench.alerts or COUNTS[night.survey]
     bench.warm_up()
-    model = test_card(bench.settings.classify.model, night.survey, bench.folder / "cards")
+    model = test_card(bench.settings.classify.models[0], night.survey, bench.folder / "cards")
     with bench.topic(night, count) as topic:
         mean = night.mean_kb * 1000
         bare = partial(one_pass, bench.client, topic, mean, False, bench.kafka_pid)

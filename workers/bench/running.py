@@ -11,7 +11,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from workers import topics
+from workers import classifiers, topics
 from workers.bench.processes import cpu_s, peak_rss_mb, upkeep_s
 from workers.crew import SPANS, Crew
 from workers.errors import Failed
@@ -85,19 +85,16 @@ class Route:
     crews: list[Crew] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        from models import cards
-
         bench = self.bench
         settings = bench.settings.using(bench.kafka.bootstrap).within(bench.folder / "state")
         if self.source is not None:
             settings = settings.reading(self.source)
         if self.model is not None:
-            settings = replace(settings, classify=replace(settings.classify, model=self.model))
+            settings = replace(settings, classify=replace(settings.classify, models=(self.model,)))
         self.settings = replace(
             settings, namespace=self.name, log=replace(settings.log, format="json", level="info")
         )
-        card = cards.find(self.settings.classify.model)
-        self.namespace = topics.Namespace(self.name, card.name)
+        self.namespace = classifiers.of(self.settings).namespace(self.name)
         topics.ensure(bench.client, self.namespace, settings.partitions, 1)
         self.follower = Follower(bench.client, self.topic("ledger"))
         self.totals = self.follower.totals = Rows()

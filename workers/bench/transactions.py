@@ -22,7 +22,7 @@ def measure(bench: Bench) -> list[Figure]:
     night = bench.night("elasticc")
     count = bench.alerts or COUNT
     bench.warm_up()
-    model = test_card(bench.settings.classify.model, "elasticc", bench.folder / "cards")
+    model = test_card(bench.settings.classify.models[0], "elasticc", bench.folder / "cards")
     rates: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     costs: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     with bench.topic(night, count) as topic:

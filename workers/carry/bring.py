@@ -16,7 +16,7 @@ import numpy as np
 
 from broker import wire
 from broker.packing import PAGE
-from workers import topics
+from workers import classifiers, topics
 from workers.carry.curve_file import Contents, Group, Reader
 from workers.carry.taken_up import take_up
 from workers.errors import Failed
@@ -60,7 +60,7 @@ def bring(settings: Settings, path: Path, taken_up: bool) -> Contents:
     client = settings.kafka.client()
     name = settings.namespace
     done = _begun(client, settings, file)
-    space = topics.Namespace(name, _classifier(settings))
+    space = classifiers.of(settings).namespace(name)
     topics.ensure(
         client, space, settings.partitions, settings.kafka.replication, never, importing=True
     )
@@ -82,12 +82,6 @@ def bring(settings: Settings, path: Path, taken_up: bool) -> Contents:
         take_up(settings, space, file.contents)
     topics.delete(client, topics.import_mark(name))
     return file.contents
-
-
-def _classifier(settings: Settings) -> str:
-    from models import cards
-
-    return cards.find(settings.classify.model).name
 
 
 def _begun(client: Mapping[str, Any], settings: Settings, file: Reader) -> int:

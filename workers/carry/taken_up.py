@@ -31,7 +31,7 @@ def standing(client: Mapping[str, Any], name: str, known: Mapping[str, int]) -> 
     wait for it in `detections`: decode takes each partition in order. Asked in this order, and the
     changelog's end only afterwards, it holds while the workers go on.
     """
-    space = topics.Namespace(name, "")
+    space = topics.Namespace(name)
     twins = {topic: n for topic, n in known.items() if topic.startswith(space.twin(""))}
     survey: Places = {}
     for twin, count in sorted(twins.items()):

@@ -1,8 +1,8 @@
 """What each command of `nightjar` does; heavy parts are imported by the command that needs them."""
 
 from workers.commands.making import bench, evaluate, study, train
-from workers.commands.proving import audit, trace
-from workers.commands.reading import inspect, labels, replay, simulate
+from workers.commands.proving import audit, diff, trace
+from workers.commands.reading import inspect, labels, replay, simulate, taxonomy
 from workers.commands.running import demo, kafka, up, work
 from workers.commands.tending import curves, dead, namespaces, skip
 
@@ -12,6 +12,7 @@ __all__ = [
     "curves",
     "dead",
     "demo",
+    "diff",
     "evaluate",
     "inspect",
     "kafka",
@@ -21,6 +22,7 @@ __all__ = [
     "simulate",
     "skip",
     "study",
+    "taxonomy",
     "trace",
     "train",
     "up",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,33 +19,46 @@ def train(
     data: Path,
     *,
     out: Path = Path("weights"),
-    name: Literal["crts-rows", "crts-shallow"] = "crts-rows",
+    name: Literal[
+        "crts-rows",
+        "crts-shallow",
+        "crts-periodic",
+        "transients-ztf",
+        "transients-lsst",
+        "gate-ztf",
+        "gate-lsst",
+    ] = "crts-rows",
     epochs: int | None = None,
     seed: int = 0,
     device: str = "auto",
+    typical: bool = False,
 ) -> None:
     """Train a network on labelled light curves; writes weights and card.
 
     Parameters
     ----------
     data
-        Folder with crts_south.npz.
+        Folder with crts_south.npz; for transients with ztf_bts.npz or snpcc.npz, and slsn.npz.
     out
         Folder for the weights and the card.
     name
-        Of the network and its card: the stream's, or the paper's.
+        Of the network and its card: the stream's, the paper's, the one with a periodogram; those
+        that name supernovae, and the gates that tell them from variables, for ZTF and LSST.
     epochs
         Passes over the data; the recipe's own if not given.
     seed
         The same seed on the same kind of device gives the same weights.
     device
         cpu, cuda, or auto.
+    typical
+        Leave the weights in OUT as they are, and learn only what is typical of known objects.
     """
     tune_malloc()
     set_kernel_cache()
     try:
-        from models.train import Epoch
+        from models.known import rewrite
         from models.train import train as fit
+        from models.training import Epoch
     except ModuleNotFoundError as error:
         msg = f"training needs {error.name}: pip install 'nightjar[models]'"
         raise Failed(msg) from None
@@ -53,7 +67,13 @@ def train(
     def say(epoch: Epoch) -> None:
         print(epoch_line(epoch), flush=True)
 
-    card = fit(data, out, name, epochs, seed, device, say)
+    try:
+        if typical:
+            card = rewrite(data, out, name, seed)
+        else:
+            card = fit(data, out, name, epochs, seed, device, say, say=partial(print, flush=True))
+    except ValueError as error:
+        raise Failed(str(error)) from error
     print(f"{card.classifier} in {card.weights}")
 
 
@@ -64,6 +84,7 @@ def evaluate(
     labels: Literal["crts-south", "crts-north", "transients"] | None = None,
     split: Literal["unseen", "test", "all"] = "unseen",
     device: str = "auto",
+    tau: float = 0.0,
     json: bool = False,
 ) -> None:
     """Hold a network against labelled light curves, whole and by their first points.
@@ -83,6 +104,9 @@ def evaluate(
         training saw); test: those with crc32(id) % 5 == 1; all: all.
     device
         cpu, cuda, or auto.
+    tau
+        Name rare classes more readily: probabilities are divided by the class proportions that the
+        card states, to this power; 0 leaves them honest.
     json
         One JSON object instead of the table.
     """
@@ -102,15 +126,12 @@ def evaluate(
         msg = f"evaluation needs {error.name}: pip install 'nightjar[models]'"
         raise Failed(msg) from None
     from workers.evaluated import show
-    from workers.settings import Classify
     from workers.show import json_line
 
     try:
         file = curve_files.read(data)
-        usual = Classify().model
-        shipped = sorted(cards.shipped(), key=lambda card: card.name != usual)
-        card = cards.find(model) if model else best_known(shipped, file, whose)
-        result = examine(card, file, whose, split, device)
+        card = cards.find(model) if model else best_known(cards.shipped(), file, whose)
+        result = examine(card, file, whose, split, device, tau)
     except ValueError as error:
         raise Failed(str(error)) from error
     if json:
@@ -120,7 +141,7 @@ def evaluate(
 
 
 def study(
-    name: Literal["exercise", "paper"],
+    name: Literal["exercise", "paper", "transients"],
     *parts: str,
     data: Path | None = None,
     out: Path = Path("study"),
@@ -129,20 +150,23 @@ def study(
     seed: int = 0,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
-    """Reproduce the paper that the method comes from, or its exercise; writes a report.
+    """Reproduce the paper of the method, its exercise, or our figures of transients.
 
     Parameters
     ----------
     name
         exercise: two toy classes, a small CNN, its mistakes (minutes); paper: Mahabal et al. 2017
-        on the Catalina surveys (hours; what is done stays done, so it may be interrupted).
+        on the Catalina surveys (hours; what is done stays done, so it may be interrupted);
+        transients: the hard tests of the networks that name supernovae (minutes).
     parts
-        Of the paper only the parts of these names, as 'seven/*' or 'pair/north/shallow/*'.
+        Only the parts of these names, as 'seven/*' or 'pair/north/shallow/*' of the paper, 'bts' or
+        'gate/*' of transients.
     data
         Folder with crts_south.npz, crts_north.npz, crts_nontransients.npz and, if it is there,
-        s82_rrlyrae.npz; for the paper.
+        s82_rrlyrae.npz, for the paper; with ztf_bts.npz, snpcc.npz, slsn.npz, crts_south.npz, for
+        transients, and with mallorn.npz, tde_ztf.npz, elasticc2_sample.npz for its checks.
     out
-        Folder for the report (exercise.html or paper.html) and the results of the paper's parts.
+        Folder for the report (as paper.html) and the results of its parts.
     quick
         A small version of everything, to see that it works: its figures mean nothing.
     steps
@@ -154,8 +178,8 @@ def study(
     """
     tune_malloc()
     set_kernel_cache()
-    if name == "paper" and data is None:
-        msg = "study paper: expected --data FOLDER, with the light curves of the Catalina surveys"
+    if name != "exercise" and data is None:
+        msg = f"study {name}: expected --data FOLDER, with the light curves"
         raise Misused(msg)
 
     def say(words: str) -> None:
@@ -163,7 +187,7 @@ def study(
 
     try:
         from models import reports
-        from models.studies.run import exercise, paper
+        from models.studies.run import exercise, paper, transients
 
         reports.check()
     except ModuleNotFoundError as error:
@@ -172,8 +196,10 @@ def study(
     from workers.evaluated import show_section
 
     try:
-        if data is None:
+        if data is None or name == "exercise":
             title, sections = exercise(seed, quick, say)
+        elif name == "transients":
+            title, sections = transients(data, out, parts, quick, seed, device, say)
         else:
             title, sections = paper(data, out, parts, quick, steps, seed, device, say)
     except ValueError as error:

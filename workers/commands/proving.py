@@ -51,3 +51,42 @@ def trace(
 
     for alert in follow(entered(begun(settings)), name):
         print(json_line(alert) if json else said(alert))
+
+
+def diff(
+    first: str,
+    second: str,
+    *,
+    most: int = 10,
+    tolerance: float = 0.01,
+    json: bool = False,
+    settings: Settings | None = None,
+) -> int | None:
+    """Show where two classifiers disagree, or one in two namespaces: alert by alert.
+
+    Exit code 1 where equal points and equal weights gave other labels.
+
+    Parameters
+    ----------
+    first
+        A classifier, crts-rows; of another namespace, again:crts-rows; or a file that replay --out
+        wrote, labels.parquet, or labels.parquet:crts-rows where it holds several.
+    second
+        The other.
+    most
+        How many alerts are told of, the most different first.
+    tolerance
+        Probabilities that lie no further apart are the same.
+    json
+        One JSON object instead of the table.
+    """
+    set_kernel_cache()
+    from workers.diff.diff import diff as compare
+    from workers.diff.show import text
+    from workers.show import json_line
+
+    given = begun(settings)
+    files = all(".parquet" in side for side in (first, second))
+    result = compare(given if files else entered(given), first, second, most, tolerance)
+    print(json_line(result.row()) if json else text(result))
+    return None if result.good else 1

@@ -138,6 +138,8 @@ def labels(
     class_: Annotated[str | None, Parameter(name="--class")] = None,
     min_probability: float = 0.0,
     survey: Survey | None = None,
+    model: str | None = None,
+    shadow: bool = False,
     json: bool = False,
     settings: Settings | None = None,
 ) -> None:
@@ -148,18 +150,49 @@ def labels(
     follow
         Start at the end and go on until Ctrl-C.
     class_
-        Only labels whose likeliest class is this.
+        Only labels whose likeliest class is this, or lies in it: RRab, or RR Lyrae; `nightjar
+        taxonomy` prints all.
     min_probability
         Only labels that give that class at least so much.
     survey
         Only alerts of this survey.
+    model
+        Only labels of this classifier, where there are several.
+    shadow
+        The labels of networks on trial, which stand in a topic of their own.
     json
         Whole labels as JSON lines.
     """
     from workers.labels import Wanted, read_labels
     from workers.show import json_line, label_line
+    from workers.topics import SHADOW
 
-    wanted = Wanted(class_, min_probability, survey)
+    wanted = Wanted(class_, min_probability, survey, model)
     say = json_line if json else label_line
-    for label in read_labels(entered(begun(settings)), wanted, follow):
+    kind = SHADOW if shadow else "labels"
+    for label in read_labels(entered(begun(settings)), wanted, follow, kind):
         print(say(label), flush=follow)
+
+
+def taxonomy(*, json: bool = False) -> None:
+    """Print the tree of classes: DESC's numbers, our kinds, which networks name them.
+
+    Parameters
+    ----------
+    json
+        A JSON line for each class, with all that it lies in.
+    """
+    from broker.taxonomy import IDS, TREE, lineage
+    from models import cards
+    from workers.show import json_line
+
+    naming = {name: [c.name for c in cards.shipped() if name in c.classes] for name in TREE}
+    if not json:
+        for name in sorted(TREE, key=lambda n: [(TREE[x].id or 9999, x) for x in lineage(n)[::-1]]):
+            node, indent = TREE[name], "  " * (len(lineage(name)) - 1)
+            models = f"  ({', '.join(naming[name])})" if naming[name] else ""
+            print(f"{indent}{'' if node.id is None else f'{node.id} '}{name}{models}")
+        return
+    for node in TREE.values():
+        row = {"name": node.name, "id": node.id, "desc_id": IDS.get(node.name, node.id)}
+        print(json_line(row | {"lineage": lineage(node.name), "models": naming[node.name]}))

@@ -64,7 +64,8 @@ def work(spans: str, *, instead_of: int | None = None, settings: Settings | None
     Parameters
     ----------
     spans
-        What it does; two names with a comma between share the process.
+        What it does; two names with a comma between share the process. classify runs all networks
+        of --classify.models; shadow is a worker for those of --classify.shadow.
     instead_of
         Process id of a worker of this machine with the same spans: when this one has loaded all
         that it needs, that one is asked to end, and this one takes its place within a second.

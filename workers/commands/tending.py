@@ -63,6 +63,7 @@ def skip(
     end: int,
     *,
     yes: bool = False,
+    model: str | None = None,
     settings: Settings | None = None,
 ) -> None:
     """Move a stopped span past offsets that it cannot take; it stands in the ledger.
@@ -79,11 +80,13 @@ def skip(
         TO: the offset at which it is to go on.
     yes
         It is meant: alerts between are lost.
+    model
+        Of images: the classifier that cannot take them, where there are several.
     """
     from workers.skip import skip as move
 
     given = entered(begun(settings))
-    print(move(given, topic, partition, start, end, yes))
+    print(move(given, topic, partition, start, end, yes, model))
 
 
 def namespaces(

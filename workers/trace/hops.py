@@ -16,6 +16,7 @@ from broker.curves import Curves
 from broker.origins import origin
 from broker.records import BANDS, KINDS, OUTCOMES, SURVEYS
 from broker.store import MemoryStore
+from workers import classifiers
 from workers.letters import letter
 from workers.settings import Settings
 from workers.times import utc
@@ -26,9 +27,7 @@ _OF_POINT = ("id", "exposure", "exposure_part", "kind", "band", "mjd_tai")
 
 
 def detected(settings: Settings, topics: Topics, key: bytes) -> list[Found]:
-    from models import cards
-
-    curves = Curves(cards.find(settings.classify.model).inputs, MemoryStore())
+    curves = Curves(classifiers.of(settings).inputs, MemoryStore())
     pages: dict[bytes, NDArray[np.void]] = {}
     found = []
     for message in topics.of("detections", key):

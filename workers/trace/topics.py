@@ -17,6 +17,7 @@ from workers.errors import Failed
 from workers.kafka import admin, patiently
 from workers.progress import Progress
 from workers.settings import Settings
+from workers.topics import LABELS
 from workers.whole import read_whole
 
 
@@ -29,6 +30,7 @@ class Topics:
     kept: dict[tuple[str, bytes], list[Message]] = field(default_factory=dict)
     client: Mapping[str, Any] = field(init=False)
     partitions: int = field(init=False)
+    labels: list[str] = field(init=False)  # kinds of the topics that labels stand in
 
     def __post_init__(self) -> None:
         self.client = self.settings.kafka.client()
@@ -42,6 +44,7 @@ class Topics:
             )
             raise Failed(msg)
         self.partitions = len(known[topic].partitions)
+        self.labels = [kind for kind in LABELS if self.name(kind) in known]
 
     def name(self, kind: str) -> str:
         return f"{self.settings.namespace}.{kind}"
@@ -71,7 +74,8 @@ class Topics:
         """The object of an alert: all detections are looked through, then all labels."""
         read: Callable[[list[bytes]], Any]
         identifier = Identifier()
-        for kind, read in (("detections", identifier.records), ("labels", identifier.labels)):
+        places = [("detections", identifier.records)]
+        for kind, read in [*places, *((kind, identifier.labels) for kind in self.labels)]:
             for batch in batches(read, self._read(kind, range(self.partitions))):
                 for i in np.flatnonzero(batch.rows["alert_id"] == alert_id).tolist():
                     row = batch.rows[i]

@@ -34,7 +34,7 @@ def trace(settings: Settings, name: str) -> list[Found]:
         topics = Topics(settings, progress)
         key, alert_id = None, None
         for candidate in _keys(name):
-            if topics.has("detections", candidate) or topics.has("labels", candidate):
+            if any(topics.has(kind, candidate) for kind in ("detections", *topics.labels)):
                 key = candidate
                 break
         if key is None and name.removeprefix("-").isdecimal() and -(1 << 63) <= int(name) < 1 << 63:
@@ -62,7 +62,7 @@ def _keys(name: str) -> list[bytes]:
 
 def _alerts(settings: Settings, topics: Topics, key: bytes) -> list[Found]:
     """All alerts of an object; those whose detections have expired by their labels alone."""
-    labels = [told(message) for message in topics.of("labels", key)]
+    labels = [told(message) for kind in topics.labels for message in topics.of(kind, key)]
     dead = letters(settings, topics)
     made = dict(images(topics, key))
     alerts = detected(settings, topics, key)

@@ -1,0 +1,1 @@
+"""Networks of periodic variables, which see a star's own period."""

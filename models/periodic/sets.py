@@ -1,0 +1,138 @@
+"""The stars that train a network of periodic variables, and those that calibrate it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from broker.inputs import Channel
+from broker.periodogram import rungs
+from models import catalogue
+from models.catalogue import SEVEN, Catalogue
+from models.periodic import examples
+from models.periodic.examples import Drawn, Examples
+from models.periodic.network import KNOTS
+
+#: Two thousand stars alone say no better than to 1 % how right a network is.
+STRETCHES = 4
+#: Of each epoch's stars so many come so.
+SHARES = {"whole": 0.30, "thinned": 0.25, "cut": 0.33, "cut, one point a night": 0.12}
+
+
+@dataclass(frozen=True, slots=True)
+class Sets:
+    """Training stars: of each kind of SHARES one or more examples of every star.
+
+    ``label`` (star,) i8. ``odds`` (star, class) f4: logarithm of how much commoner a class is in
+    the star's survey than in the one whose proportions are wanted.
+    """
+
+    kinds: tuple[tuple[Examples, ...], ...]
+    label: torch.Tensor
+    odds: torch.Tensor
+
+    def epoch(
+        self, draw: np.random.Generator, batch: int
+    ) -> Iterator[tuple[Examples, torch.Tensor]]:
+        """Every star once, in random order: examples of a batch, and which stars these are."""
+        order = draw.permutation(len(self.label))
+        kind = draw.choice(len(self.kinds), len(order), p=tuple(SHARES.values()))
+        number = draw.integers(0, 1 << 30, len(order))
+        for begin in range(0, len(order), batch):
+            part = slice(begin, begin + batch)
+            yield self._take(order[part], kind[part], number[part])
+
+    def _take(
+        self, stars: NDArray[np.int64], kind: NDArray[np.int64], number: NDArray[np.int64]
+    ) -> tuple[Examples, torch.Tensor]:
+        parts, which = [], []
+        for k, copies in enumerate(self.kinds):
+            for c, copy in enumerate(copies):
+                mine = torch.from_numpy(stars[(kind == k) & (number % len(copies) == c)])
+                parts.append(copy.take(mine))
+                which.append(mine)
+        return examples.join(parts), torch.cat(which)
+
+
+def training(
+    surveys: Sequence[Catalogue],
+    copies: int,
+    channel: Channel,
+    seed: int,
+    say: Callable[[str], None],
+) -> Sets:
+    """Examples of the training stars of several surveys; the first has the proportions wanted.
+
+    `copies` are thinned and so many cut; half as many are cut with one point a night. Periodograms
+    take most of the time.
+    """
+    curves = catalogue.together([c.cut(c.training, c.n[c.training]) for c in surveys])
+    nightly = curves.nightly()
+
+    def made(words: str, drawn: Drawn) -> Examples:
+        start = time.perf_counter()
+
+        def progress(done: int) -> None:
+            if done % 5000 == 0 or done == len(curves):
+                rate = done / (time.perf_counter() - start)
+                say(f"inputs, {words}: {done:,} of {len(curves):,} stars, {rate:,.0f}/s")
+
+        return examples.make(drawn, channel, progress)
+
+    whole = made("whole", (curves, curves.n))
+    kinds: tuple[list[Examples], ...] = ([whole], [], [], [])
+    for c in range(copies):
+        draw = np.random.default_rng([seed, c])
+        kinds[1].append(made(f"thinned {c + 1}", examples.thinned(curves, draw)))
+        kinds[2].append(made(f"cut {c + 1}", examples.cut(curves, draw)))
+        if c % 2 == 0:
+            kinds[3].append(made(f"one a night {c + 1}", examples.cut(nightly, draw)))
+    share = [np.log(proportions(c.label[c.training])) for c in surveys]
+    odds = np.repeat([s - share[0] for s in share], [len(c.training) for c in surveys], axis=0)
+    return Sets(
+        tuple(tuple(several) for several in kinds),
+        torch.from_numpy(curves.label),
+        torch.from_numpy(odds.astype(np.float32)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Stars that training does not see: whole, and so many successive points as each of KNOTS.
+
+    ``whole`` has periodograms of all points; ``cut`` those of the ladder, as a stream does, of
+    STRETCHES stretches a star (where it has as many points; else again of the first).
+    ``label`` (star,) i8 of each of these sets.
+    """
+
+    whole: Examples
+    cut: tuple[Examples, ...]
+    label: torch.Tensor
+
+
+def validation(curves: Catalogue, channel: Channel) -> Validation:
+    """The validation stars of the survey whose proportions are wanted."""
+    objects = curves.validation
+    n = curves.n[objects]
+    whole = examples.make((curves.cut(objects, n), n), channel)
+    cut = []
+    for points in KNOTS[:-1]:
+        length = np.minimum(n, points)
+        for skip in points * np.arange(STRETCHES):
+            part = curves.cut(objects, length, np.where(skip + length <= n, skip, 0))
+            cut.append(examples.make((part, rungs(length)), channel))
+    all_points = examples.make((curves.cut(objects, n), rungs(n)), channel)
+    cut += STRETCHES * [all_points]  # each knot has as many
+    return Validation(whole, tuple(cut), torch.from_numpy(curves.label[objects]))
+
+
+def proportions(label: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Share of each class (class,) among labels, of one star more of each."""
+    stars = np.bincount(label, minlength=len(SEVEN)) + 1.0
+    result: NDArray[np.float64] = stars / stars.sum()
+    return result

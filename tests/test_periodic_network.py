@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from broker.folds import LEVELS, PHASES
+from broker.grids import GRIDS
+from models.periodic.network import CHANNEL, Eaten, Periodic, beside_each
+
+N_DM, N_DT = GRIDS[CHANNEL.grid].shape
+
+
+def eaten(n: list[int], seed: int = 0) -> Eaten:
+    draw = torch.Generator().manual_seed(seed)
+    counts = torch.randint(0, 9, (len(n), N_DM * N_DT), generator=draw, dtype=torch.int32)
+    numbers = torch.randn(len(n), CHANNEL.numbers, generator=draw)
+    numbers[:, 0] = torch.tensor(n).log()
+    numbers[:, len(CHANNEL.scalars)] = torch.tensor(n).log() * (torch.tensor(n) >= 16)
+    folds = torch.randint(0, 90, (len(n), 2, PHASES, LEVELS), generator=draw).to(torch.uint8)
+    return Periodic.levels(counts, torch.tensor(n), (N_DM, N_DT)), numbers, folds
+
+
+def network() -> Periodic:
+    torch.manual_seed(1)
+    net = Periodic(CHANNEL, 7).eval()
+    net.learn(eaten([100] * 40))
+    return net
+
+
+def test_the_last_layer_and_the_calibration_stay_in_fp32() -> None:
+    net, some = network(), eaten([5, 60, 200])
+    exact = net(some)
+    net.body.to(torch.bfloat16)
+    coarse = net(some)
+    assert coarse.dtype == torch.float32
+    assert not torch.equal(coarse, exact)
+    assert torch.allclose(coarse, exact, atol=0.03 * exact.abs().max().item())
+
+
+def test_a_star_does_not_see_its_neighbours_in_the_batch() -> None:
+    net, some = network(), eaten([5, 60, 200])
+    alone = torch.cat([net(tuple(part[i : i + 1] for part in some)) for i in range(3)])
+    assert torch.allclose(net(some), alone, atol=1e-5)
+
+
+def test_without_a_periodogram_what_stands_in_its_place_is_nothing() -> None:
+    net = network()
+    some = eaten([8, 8])
+    some[1][1] = some[1][0]
+    some[1][1, len(CHANNEL.scalars) + 1 :] = 7.0
+    levels, _, folds = (part[:1].repeat_interleave(2, 0) for part in some)
+    one = net((levels, some[1], folds))
+    assert torch.equal(one[0], one[1])
+
+
+def test_calibration_knows_how_many_points_there_are() -> None:
+    net, some = network(), eaten([2, 5, 235])
+    raw = net.raw(some)
+    assert torch.equal(net(some), raw)
+    net.calibration.factor[0] = 3
+    assert torch.equal(net(some), raw * torch.tensor([3, 1, 1]).unsqueeze(1))
+
+
+@pytest.mark.parametrize("turn", [1, 5])
+def test_folds_are_read_round_and_round(turn: int) -> None:
+    net = network()
+    branch = net.body.folds
+    rows = eaten([90])[2].float().transpose(1, 2).flatten(2)  # (image, phase, fold and level)
+    plain = branch.token(beside_each(rows)).sum(1)
+    turned = branch.token(beside_each(rows.roll(turn, 1))).sum(1)
+    assert torch.allclose(plain, turned, atol=1e-3)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import nightjar
+from test_train import sky
+
+from models import cards, curve_files, examine, train
+from models.cards import Card
+from models.periodic import alike
+from models.periodic import train as periodic
+from models.periodic.fit import Recipe
+from models.training import Epoch
+
+NAME = "crts-periodic"
+EPOCHS = 4
+
+
+def skies(folder: Path) -> None:
+    """A southern survey, and a northern one with its own class numbers."""
+    sky(folder, 60, seed=5)
+    with np.load(folder / "crts_south.npz") as south:
+        north = {name: south[name] for name in south.files}
+    north["lab"] = np.where(north["lab"] == 5, 1, 5)  # EW; RRc
+    np.savez(folder / "crts_north.npz", **north)
+    sky(folder, 160)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_of_other_surveys() -> Iterator[None]:
+    """Of few stars in few nights, each band of one a light curve."""
+    with pytest.MonkeyPatch.context() as patch:
+        recipe = Recipe(copies=1, alike=30)
+        patch.setitem(train.NETWORKS, NAME, partial(periodic.train, recipe))
+        patch.setattr(alike, "NIGHTS", 90)
+        patch.setattr(periodic, "_TEST_ELSEWHERE", 10)
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Card, list[Epoch]]:
+    folder = tmp_path_factory.mktemp("periodic")
+    skies(folder)
+    told: list[Epoch] = []
+    words: list[str] = []
+    out = folder / "a"
+    card = train.train(folder, out, NAME, EPOCHS, 1, "cpu", told.append, say=words.append)
+    assert any(w.startswith("inputs, cut 1: ") for w in words)
+    return folder, card, told
+
+
+def test_it_learns_and_writes_a_card(trained: tuple[Path, Card, list[Epoch]]) -> None:
+    folder, card, told = trained
+    assert [e.number for e in told] == list(range(1, EPOCHS + 1))
+    assert told[-1].validation_loss < told[0].validation_loss
+    read = cards.read(folder / "a" / f"{NAME}.toml")
+    assert read.inputs == card.inputs
+    assert read.channel.periodogram
+    assert not {"mean_magnitude", "log_mean_error"} & set(read.channel.scalars)
+    whole, streamed, five, *_ = read.measured
+    assert (whole["points"], whole["ladder"]) == (0, False)
+    assert (streamed["points"], streamed["ladder"]) == (0, True)
+    assert (five["points"], five["ladder"]) == (5, True)
+    assert whole["accuracy"] > 0.9
+    surveys = [m["survey"] for m in read.measured if m["points"] == 0 and not m["nightly"]]
+    assert surveys == ["survey", "survey", "ztf-like", "lsst-like"]
+    assert whole["log_loss_gain"] > 0
+    assert sum(read.training["proportions"]) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_same_seed_gives_the_same_weights_resumed_or_not(
+    trained: tuple[Path, Card, list[Epoch]],
+) -> None:
+    folder, card, _ = trained
+
+    class Enough(Exception):
+        pass
+
+    def stop(epoch: Epoch) -> None:
+        if epoch.number == 2:
+            raise Enough
+
+    out, told = folder / "b", list[Epoch]()
+    with pytest.raises(Enough):
+        train.train(folder, out, NAME, EPOCHS, 1, "cpu", stop)
+    assert [p.name for p in out.iterdir()] == [f"{NAME}.checkpoint"]
+    with pytest.raises(ValueError, match=r"crts-periodic\.checkpoint is of another training"):
+        train.train(folder, out, NAME, EPOCHS, 2, "cpu")
+    again = train.train(folder, out, NAME, EPOCHS, 1, "cpu", told.append)
+    assert [e.number for e in told] == [3, 4]
+    assert again.weights_sha256 == card.weights_sha256
+    assert {p.suffix for p in out.iterdir()} == {".toml", ".safetensors", ".seen", ".typical"}
+
+
+def test_it_is_asked_of_files_by_what_a_stream_would_have(
+    trained: tuple[Path, Card, list[Epoch]],
+) -> None:
+    folder, card, _ = trained
+    file = curve_files.read(folder / "crts_south.npz")
+    n = np.minimum(np.diff(file.off), 30)
+    stars = examine.Stars(card, file, "cpu")
+    p = stars(n)
+    short = examine.Stars(card, file.rows(np.arange(len(file)), n), "cpu")
+    np.testing.assert_array_equal(p, short(n))  # no later point leaks in
+    assert (p != stars(n, ladder=False)).any()  # 24 of 30 points
+    path = str(folder / "a" / f"{NAME}.toml")
+    south = str(folder / "crts_south.npz")
+    done = nightjar("evaluate", south, "--model", path, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    table = json.loads(done.stdout)
+    assert table["accuracy"] == pytest.approx(card.measured[0]["accuracy"])
+    readily = examine.examine(card, file, "crts-south", device="cpu", tau=1.0).answers[0].metrics
+    honest = examine.examine(card, file, "crts-south", device="cpu").answers[0].metrics
+    assert readily.log_loss > honest.log_loss  # five classes that are not there are no rarer now
+    assert table["points"]["5"]["accuracy"] == pytest.approx(card.measured[2]["accuracy"])
+
+
+def test_both_surveys_must_be_there(tmp_path: Path) -> None:
+    sky(tmp_path, 40)
+    with pytest.raises(FileNotFoundError, match=r"crts_north\.npz: no such file"):
+        train.train(tmp_path, tmp_path, NAME)

@@ -1,0 +1,1 @@
+"""Where two classifiers, or two runs of one, say different things of the same alerts."""
