@@ -188,7 +188,8 @@ def test_who_waits_behind_others_is_left_alone_and_who_was_forgotten_is_asked_fo
 ) -> None:
     topic = names.topic("detections")
     publish(kafka.bootstrap, topic, [b"%010000d" % i for i in range(400)], 2)
-    ours = member({"bootstrap.servers": kafka.bootstrap}, names.group("curves"), "a")
+    whole = {"bootstrap.servers": kafka.bootstrap, "max.partition.fetch.bytes": 4 << 20}
+    ours = member(whole, names.group("curves"), "a")
     one = Intake(ours, ours, lambda: False, lambda *_: None, 10)
     one.subscribe({topic: topic})
     stands: list[int] = []
@@ -201,19 +202,28 @@ def test_who_waits_behind_others_is_left_alone_and_who_was_forgotten_is_asked_fo
             got.extend(message.partition() for message in one.consume(0.05))
         except Rebalanced:
             one.settle()
+        return len(got)
+
+    def read_and_look() -> int:
+        read()
         one.look()
         return len(got)
 
+    def fetched(partition: int) -> bool:
+        place = TopicPartition(topic, partition)
+        return ours.get_watermark_offsets(place, cached=True)[1] == 200
+
     until(lambda: read() > 0)
-    time.sleep(1)  # all is fetched now, so that its queue is found empty at the end only
+    until(lambda: fetched(0) and fetched(1))  # each by one answer
+    time.sleep(0.5)  # so that its queue is found empty at the end only
     monkeypatch.setattr(intake, "_STILL_S", 0.0)
-    until(lambda: read() == 400)
+    until(lambda: read_and_look() == 400)
     assert any(len(set(got[i : i + 50])) == 1 for i in range(350))  # the other waited meanwhile
     assert len(stands) == 1
     monkeypatch.setattr(intake, "_STILL_S", 1.0)  # what is not paused comes within that
     ours.pause([TopicPartition(topic, 1)])
     publish(kafka.bootstrap, topic, [b"a", b"b"], 2)
-    until(lambda: read() == 402)
+    until(lambda: read_and_look() == 402)
     assert len(stands) == 2
     one.close()
 
