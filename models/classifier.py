@@ -36,7 +36,6 @@ class Prepare(Protocol):
         device: str,
         shapes: tuple[int, ...],
         precision: forward.Precision,
-        compile: forward.Compile,  # noqa: A002
     ) -> forward.Forward: ...
 
 
@@ -53,8 +52,8 @@ class Classifier:
         Rows of the largest device batch, a value of SHAPES.
     clock : callable
         Unix time in ms, for `Labels.classified_ms`.
-    precision, compile
-        See `models.forward.prepare`. Chosen once: the same bits until the process ends.
+    precision
+        See `models.forward.prepare`.
     threads : int
         Threads of PyTorch on the CPU, for the whole process.
     prior : mapping
@@ -65,9 +64,7 @@ class Classifier:
     Attributes
     ----------
     device, precision : str
-        What was chosen, for the log.
-    images_per_s : dict[str, float]
-        The measurement behind the choice.
+        What it runs on, for the log.
     """
 
     def __init__(
@@ -77,8 +74,7 @@ class Classifier:
         max_batch: int = 256,
         clock: Callable[[], int] = now_ms,
         *,
-        precision: forward.Precision = "auto",
-        compile: forward.Compile = "never",  # noqa: A002
+        precision: forward.Precision = "fp32",
         threads: int = 1,
         prior: Mapping[str, float] | None = None,
         on_device_lost: Callable[[str], None] = lambda _: None,
@@ -103,8 +99,8 @@ class Classifier:
         self._place = channel_rows([card.channel])[0]["place"]
         images = max(1, len(card.channel.bands))  # that one row has
         self._counts = np.zeros((max_batch, images * self._grid.cells), np.int32)
-        self._on_cpu = partial(prepare, card, "cpu", self._shapes, precision, compile)
-        self._forward = prepare(card, device, self._shapes, precision, compile)
+        self._on_cpu = partial(prepare, card, "cpu", self._shapes, precision)
+        self._forward = prepare(card, device, self._shapes, precision)
 
     @property
     def device(self) -> str:
@@ -113,10 +109,6 @@ class Classifier:
     @property
     def precision(self) -> str:
         return self._forward.precision
-
-    @property
-    def images_per_s(self) -> dict[str, float]:
-        return self._forward.images_per_s
 
     def classify(self, images: Images) -> Labels:
         """Label any number of images; those that are not named carry a reason.

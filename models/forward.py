@@ -1,11 +1,9 @@
-"""A trained network ready on one device, in the precision that a short measurement chose."""
+"""A trained network ready on one device, in the precision that was asked for."""
 
 from __future__ import annotations
 
-import copy
-import shutil
-import time
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,14 +24,9 @@ from models.transients import network as transient
 from models.transients.streamed import Streamed
 from models.unseen import Typical
 
-Precision = Literal["auto", "fp32", "bf16"]
-Compile = Literal["never", "auto"]
-
-#: Another mode must be this much faster than plain fp32 to be worth its difference in bits,
-CLEARLY_FASTER = 1.3
-#: and its probabilities of the images that are tried may differ from those of fp32 by this much.
-#: (Of 7,354 real stars the most was 0.009 where it was 0.0036 of these: bf16, crts-rows.)
-MOST_DIFFERENCE = 0.005
+#: fp32 unless a setting says otherwise, and not what is fastest here and now: another worker, or a
+#: replay on another machine, would give other bits.
+Precision = Literal["fp32", "bf16"]
 
 Eaten = torch.Tensor | tuple[torch.Tensor, ...]
 Mode = Callable[[Eaten], torch.Tensor]
@@ -46,19 +39,13 @@ class Forward:
     Attributes
     ----------
     device : str
-        "cpu" or "cuda".
+        "cpu", "cuda" or "cuda:N".
     precision : str
-        What was chosen: "fp32", "bf16", or one of these and " compiled".
-    images_per_s : dict[str, float]
-        What each mode that was tried gave, in the largest shape.
-    differs : dict[str, float]
-        How far probabilities of each mode lay from those of the first.
+        "fp32" or "bf16".
     """
 
     device: str
     precision: str
-    images_per_s: dict[str, float]
-    differs: dict[str, float]
     channel: Channel
     levels: Callable[[torch.Tensor, torch.Tensor, tuple[int, int]], torch.Tensor]
     typical: Typical | None
@@ -148,41 +135,37 @@ def choose_device(wanted: str) -> str:
     Raises
     ------
     ValueError
-        "cuda" was asked for and is not there, or something else was.
+        A CUDA device was asked for that is not there, or something else was.
     """
-    if wanted not in ("auto", "cpu", "cuda"):
-        msg = f"device {wanted!r}: expected auto, cpu or cuda"
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", wanted):
+        msg = f"device {wanted!r}: expected auto, cpu, cuda or cuda:N"
         raise ValueError(msg)
-    there = wanted != "cpu" and torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        msg = "device cuda: PyTorch finds no CUDA device here; use auto or cpu"
+    there = torch.cuda.device_count() if wanted != "cpu" else 0
+    number = int(wanted.partition(":")[2] or 0)
+    if wanted.startswith("cuda") and number >= there:
+        msg = f"device {wanted}: PyTorch finds {there} CUDA devices here; use auto or cpu"
         raise ValueError(msg)
-    return "cuda" if there else "cpu"
+    return wanted if wanted != "auto" else "cuda" if there else "cpu"
 
 
 def prepare(
     card: Card,
     device: str = "auto",
     shapes: Iterable[int] = (16, 64, 256),
-    precision: Precision = "auto",
-    compile: Compile = "never",  # noqa: A002
+    precision: Precision = "fp32",
 ) -> Forward:
-    """Load the network and choose how to run it; every shape has been run once afterwards.
+    """Load the network; every shape has been run once afterwards.
 
     Parameters
     ----------
     card : Card
     device : str
-        "auto", "cpu" or "cuda".
+        "auto", "cpu", "cuda" or "cuda:N".
     shapes : iterable of int
         Rows of the device batches to come.
-    precision : {"auto", "fp32", "bf16"}
-        "auto" takes bf16 if it is clearly faster here (on CPUs with AMX or AVX512-BF16 it is twice
-        as fast, on others slower) and names as fp32 does.
-    compile : {"never", "auto"}
-        "auto" also tries torch.compile where there is a C++ compiler. Worth it on CPUs with AMX at
-        most: elsewhere crts-rows in fp32 gains nothing (14.6 us an image against 14.0), and 8 s
-        of start-up go to it for each shape even with a warm cache.
+    precision : {"fp32", "bf16"}
+        In bf16 probabilities differ by up to 0.01 and names by one in a thousand. CPUs with AMX are
+        up to twice as fast with it, others slower (`nightjar bench network`).
     """
     device = choose_device(device)
     shapes = sorted(shapes)
@@ -190,46 +173,14 @@ def prepare(
     torch.backends.cudnn.allow_tf32 = False  # fp32 says what it is
     torch.backends.cudnn.deterministic = True
     net = load_network(card)
-    modes = {
-        name: mode(copy.deepcopy(net), device, dtype)
-        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
-        if precision in ("auto", name)
-    }
-    if compile == "auto" and (shutil.which("c++") or shutil.which("g++")):
-        modes |= {f"{name} compiled": compiled(plain) for name, plain in modes.items()}
-
+    run = mode(net, device, torch.float32 if precision == "fp32" else torch.bfloat16)
     with torch.inference_mode():
         images = max(1, len(card.channel.bands))
         counts, n = (torch.from_numpy(a).to(device) for a in _probe(shapes[-1], grid, images))
         eaten = _with_beside(net.levels(counts, n, grid), card.channel)
-        first = next(iter(modes.values()))(eaten)[:, :-1].exp()
-        differs = {
-            name: (run(eaten)[:, :-1].exp() - first).abs().max().item()
-            for name, run in modes.items()
-        }
-        seconds = {name: _seconds(run, eaten) for name, run in modes.items()}
-        best = choose(seconds, differs)
         for rows in shapes:
-            modes[best](_rows(eaten, rows))
-    speed = {name: shapes[-1] / s for name, s in seconds.items()}
-    return Forward(device, best, speed, differs, card.channel, net.levels, net.typical, modes[best])
-
-
-def choose(seconds: Mapping[str, float], differs: Mapping[str, float]) -> str:
-    """The fastest mode that answers as the first does; the first, unless another is clearly faster.
-
-    >>> choose({"fp32": 1.0, "bf16": 0.5}, {"fp32": 0.0, "bf16": 0.004})
-    'bf16'
-    >>> choose({"fp32": 1.0, "bf16": 0.5}, {"fp32": 0.0, "bf16": 0.02})
-    'fp32'
-    """
-    first = next(iter(seconds))
-    worth = [
-        name
-        for name, s in seconds.items()
-        if s * CLEARLY_FASTER <= seconds[first] and differs[name] <= MOST_DIFFERENCE
-    ]
-    return min(worth, key=seconds.__getitem__, default=first)
+            run(_rows(eaten, rows))
+    return Forward(device, precision, card.channel, net.levels, net.typical, run)
 
 
 def mode(net: network.Network, device: str, dtype: torch.dtype) -> Mode:
@@ -301,12 +252,3 @@ def _with_beside(levels: torch.Tensor, channel: Channel) -> Eaten:
 
 def _rows(eaten: Eaten, rows: int) -> Eaten:
     return tuple(e[:rows] for e in eaten) if isinstance(eaten, tuple) else eaten[:rows]
-
-
-def _seconds(run: Mode, eaten: Eaten, repeats: int = 3) -> float:
-    best = np.inf
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run(eaten).cpu()  # .cpu() waits for the device
-        best = min(best, time.perf_counter() - start)
-    return best

@@ -31,7 +31,7 @@ STARS = [card for card in cards.shipped() if card.channel.photometry == "total"]
 @pytest.mark.parametrize("card", STARS, ids=lambda card: card.name)
 def test_a_shipped_network_names_stars_it_never_saw(shared_data: Path, card: cards.Card) -> None:
     curves = catalogue.read(shared_data / "lightcurves")
-    network = forward.prepare(card, "cpu", (256,), precision="fp32")
+    network = forward.prepare(card, "cpu", (256,))
     objects = curves.test
     assert len(objects) == 7354
     if card.channel.periodogram:  # it takes its time

@@ -171,7 +171,7 @@ def of_star(added: Added) -> Added:
 
 def test_a_label_of_the_stream_is_what_a_file_would_get(card: Card) -> None:
     added = of_star(Curves(INPUTS, MemoryStore()).add(batch(*alerts(range(N)))))
-    labels = Classifier(card, "cpu", precision="fp32").classify(added.images)
+    labels = Classifier(card, "cpu").classify(added.images)
     network = forward.prepare(card, "cpu", (16,), "fp32")
     assert np.isnan(labels.probabilities[0]).all()  # of one point
     for n in (2, 15, 16, N):

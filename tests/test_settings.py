@@ -46,6 +46,7 @@ OTHER = {
     "classify.start": "earliest",
     "classify.prior": "other.EW=0.5,other.EA=0.5",
     "classify.device": "cuda:1",
+    "classify.precision": "bf16",
     "classify.max_batch": "64",
     "metrics.host": "0.0.0.0",
     "metrics.port": "9100",

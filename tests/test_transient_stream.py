@@ -157,7 +157,7 @@ def test_a_label_of_the_stream_is_what_training_would_say(card: Card) -> None:
     points = supernova(1)
     images = Curves(INPUTS, MemoryStore()).add(batch(*map(alert, points))).images
     images.images["survey"] = SURVEYS.index("ztf")
-    labels = Classifier(card, "cpu", 64, precision="fp32").classify(images)
+    labels = Classifier(card, "cpu", 64).classify(images)
     net = forward.load_network(card).net
     for i in range(N):
         curve = as_training_has_them(points[: i + 1], EYE)

@@ -190,7 +190,7 @@ def network_of(settings: Settings, card: Card) -> Classifier:
         logger().error("the GPU is lost; labelling goes on on the CPU", error=words)
         say_build(card.name, "cpu")
 
-    with _making:  # one after the other: each measures how fast it is
+    with _making:
         classifier = _networks[key] = made(settings, card, lost)
     logger().info(
         "network", model=card.name, device=classifier.device, precision=classifier.precision
@@ -210,6 +210,7 @@ def made(
         card,
         wanted.device,
         wanted.max_batch,
+        precision=wanted.precision,
         prior=classifiers.prior(settings, card),
         on_device_lost=lost,
     )

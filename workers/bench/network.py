@@ -1,9 +1,11 @@
-"""The network alone: an image's cost in the mode that was chosen, and its answers beside fp32's."""
+"""The network alone: an image's cost in fp32, as the stream runs it, and in what may be faster."""
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +19,13 @@ from broker.store import MemoryStore
 from models import cards, catalogue, feed, forward
 from models.cards import Card
 from models.classifier import Classifier
-from workers.bench.figures import Figure, figure, in_turns, least, most, ratio
+from workers.bench.figures import Figure, figure, in_turns, least, most
 
 if TYPE_CHECKING:
     from workers.bench.bench import Bench
 
 _BATCH = 256
 _TIMED = 8 * _BATCH
-#: On a CPU without AMX a mode three times as fast as fp32 is not asked for; this cost is.
 _MOST_US = 20.0
 _GPU_IMAGES_PER_S = 300_000
 
@@ -45,21 +46,30 @@ def measure(bench: Bench) -> list[Figure]:
 
 
 def _device(bench: Bench, card: Card, device: str, counts: Counts) -> Iterator[Figure]:
-    chosen = forward.prepare(card, device, (_BATCH,))
-    eager = forward.prepare(card, device, (_BATCH,), precision="fp32")
+    plain = forward.prepare(card, device, (_BATCH,))
+    others = {"bf16": forward.prepare(card, device, (_BATCH,), precision="bf16")}
+    if shutil.which("c++") or shutil.which("g++"):
+        others["bf16 compiled"] = replace(others["bf16"], run=forward.compiled(others["bf16"].run))
     some = counts[0][:_TIMED], counts[1][:_TIMED]
-    ours, theirs = in_turns(2 * bench.rounds, turn(chosen, device, some), turn(eager, device, some))
-    mode = f"{device}, {chosen.precision}"
+    turns = (turn(network, device, some) for network in (plain, *others.values()))
+    exact, *faster = in_turns(2 * bench.rounds, *turns)
+    goal = most(_MOST_US) if device == "cpu" else least(_GPU_IMAGES_PER_S)
     if device == "cpu":
-        goal = ratio(3) if has_amx() else most(_MOST_US)
-        yield figure(f"{mode}, an image", ours, "µs", goal, ("eager fp32", theirs))
-    rates = [1e6 / us for us in ours]
-    gpu = least(_GPU_IMAGES_PER_S) if device == "cuda" else None
-    yield figure(mode, rates, "images/s", gpu, ("eager fp32", [1e6 / us for us in theirs]))
-    p, q = (np.exp(log_p(network, counts)) for network in (chosen, eager))
-    same = 100 * float((p.argmax(axis=1) == q.argmax(axis=1)).mean())
-    yield figure(f"{mode}, same name as fp32", [same], "%", least(99.9))
-    yield figure(f"{mode}, most |dp|", [float(np.abs(p - q).max())], "", most(0.01))
+        yield figure(f"{device}, fp32, an image", exact, "µs", goal)
+    else:
+        yield figure(f"{device}, fp32", _rates(exact), "images/s", goal)
+    p = np.exp(log_p(plain, counts))
+    for (name, network), us in zip(others.items(), faster, strict=True):
+        mode = f"{device}, {name}"
+        yield figure(mode, _rates(us), "images/s", None, ("fp32", _rates(exact)))
+        q = np.exp(log_p(network, counts))
+        same = 100 * float((p.argmax(axis=1) == q.argmax(axis=1)).mean())
+        yield figure(f"{mode}, same name as fp32", [same], "%", least(99.9))
+        yield figure(f"{mode}, most |dp|", [float(np.abs(p - q).max())], "", most(0.01))
+
+
+def _rates(us: list[float]) -> list[float]:
+    return [1e6 / each for each in us]
 
 
 def turn(network: forward.Forward, device: str, counts: Counts) -> Callable[[], float]:
@@ -106,11 +116,3 @@ def of_test_split(card: Card, folder: Path) -> Counts:
 def _whole_batches(counts: NDArray[np.int32], n: NDArray[np.int32]) -> Counts:
     size = len(n) // _BATCH * _BATCH
     return counts[:size], n[:size]
-
-
-def has_amx() -> bool:
-    """Whether this CPU multiplies matrices in bf16 or int8 by itself."""
-    try:
-        return "amx_tile" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
