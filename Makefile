@@ -36,8 +36,8 @@ demo: install
 up: install
 	@$(BIN)/nightjar up
 
-# Two at a time, as they wait for Kafka half of the time; the tests of a file one after the other.
-AT_ONCE := -n 2 --dist loadfile
+# Three at a time, as they wait for Kafka half of the time; the tests of a file one after the other.
+AT_ONCE := -n 3 --dist loadfile
 test: install
 	@$(BIN)/python -m pytest $(AT_ONCE)
 

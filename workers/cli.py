@@ -46,7 +46,7 @@ COMMANDS = {
     "labels": "Print the labels topic: all that is there, or what comes from now on.",
     "namespaces": "Namespaces: ls what each holds and who works there, drop one whole.",
     "simulate": "Make packets as a survey sends them, with the truth beside them.",
-    "study": "Reproduce the paper of the method, its exercise, or our figures of transients.",
+    "study": "Reproduce the paper of the method and its exercise, or our figures.",
     "taxonomy": "Print the tree of classes: DESC's numbers, our kinds, which networks name them.",
     "trace": "Tell what became of one alert, or of all alerts of one object.",
     "train": "Train a network on labelled light curves; writes weights and card.",

@@ -25,16 +25,13 @@ _TEST_ELSEWHERE = 2000
 def train(recipe: Recipe, order: Order) -> Trained:
     """Train on both surveys; `order.data` holds crts_south.npz and crts_north.npz."""
     recipe = replace(recipe, epochs=order.epochs or recipe.epochs)
-    south = catalogue.read(order.data)
-    surveys = [south, catalogue.read(order.data, "crts-north")]
-    stars = read_stars(order.data)
-    trainable = np.flatnonzero(splits.training(stars.split))
-    others = [
-        alike.bands(alike.alike(stars, trainable, name, order.seed + 1), recipe.alike, order.seed)
-        for name in cadence.SURVEYS
-    ]
     seed, device = order.seed, order.device
-    training_sets = sets.training([*surveys, *others], recipe.copies, CHANNEL, seed, order.say)
+    stars = read_stars(order.data)
+    surveys = [catalogue.read(order.data), catalogue.read(order.data, "crts-north")]
+    south = surveys[0]
+    training_sets = sets.training(
+        [*surveys, *elsewhere(stars, recipe, seed)], recipe.copies, CHANNEL, seed, order.say
+    )
     validation = sets.validation(south, CHANNEL)
     net = fit(
         training_sets, validation, recipe, CHANNEL, seed, device, order.progress, order.checkpoint
@@ -56,6 +53,15 @@ def train(recipe: Recipe, order: Order) -> Trained:
         lambda card: _scores(card, south, stars, device),
         lambda card: known.write(order.data, card, order.seed),
     )
+
+
+def elsewhere(stars: Stars, recipe: Recipe, seed: int) -> list[Catalogue]:
+    """Training stars of CRTS-S as alerts of each other survey would tell of them, single bands."""
+    trainable = np.flatnonzero(splits.training(stars.split))
+    return [
+        alike.bands(alike.alike(stars, trainable, name, seed + 1), recipe.alike, seed)
+        for name in cadence.SURVEYS
+    ]
 
 
 def _scores(card: Card, south: Catalogue, stars: Stars, device: str) -> Iterator[Score]:

@@ -79,6 +79,25 @@ def transients(
     return transients_report.TITLE, transients_report.sections(results)
 
 
+def periodic(
+    data: Path, out: Path, only: Iterable[str], quick: bool, seed: int, device: str, say: Say
+) -> Study:
+    """The network of periodic stars beside others, and elsewhere: its title and sections.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        The folder of light curves lacks one, or one is of another layout.
+    """
+    from models.studies import periodic_report
+    from models.studies.periodic import Study as Periodic
+
+    torch.set_num_threads(1)
+    study = Periodic(data, seed, quick, device, say)
+    results = study.run(out / ("quick" if quick else "parts"), only)
+    return periodic_report.TITLE, periodic_report.sections(results)
+
+
 #: One part of each kind.
 QUICK = (
     "seven/*",

@@ -141,7 +141,7 @@ def evaluate(
 
 
 def study(
-    name: Literal["exercise", "paper", "transients"],
+    name: Literal["exercise", "paper", "periodic", "transients"],
     *parts: str,
     data: Path | None = None,
     out: Path = Path("study"),
@@ -150,21 +150,24 @@ def study(
     seed: int = 0,
     device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
-    """Reproduce the paper of the method, its exercise, or our figures of transients.
+    """Reproduce the paper of the method and its exercise, or our figures.
 
     Parameters
     ----------
     name
         exercise: two toy classes, a small CNN, its mistakes (minutes); paper: Mahabal et al. 2017
         on the Catalina surveys (hours; what is done stays done, so it may be interrupted);
+        periodic: the network of periodic stars beside one that is told more, one that saw another
+        survey only, and in bands of a third (an hour);
         transients: the hard tests of the networks that name supernovae (minutes).
     parts
-        Only the parts of these names, as 'seven/*' or 'pair/north/shallow/*' of the paper, 'bts' or
-        'gate/*' of transients.
+        Only the parts of these names, as 'seven/*' or 'pair/north/shallow/*' of the paper, 'north'
+        or 'band/*' of periodic, 'bts' or 'gate/*' of transients.
     data
         Folder with crts_south.npz, crts_north.npz, crts_nontransients.npz and, if it is there,
-        s82_rrlyrae.npz, for the paper; with ztf_bts.npz, snpcc.npz, slsn.npz, crts_south.npz, for
-        transients, and with mallorn.npz, tde_ztf.npz, elasticc2_sample.npz for its checks.
+        s82_rrlyrae.npz, for the paper and periodic; with ztf_bts.npz, snpcc.npz, slsn.npz,
+        crts_south.npz, for transients, and with mallorn.npz, tde_ztf.npz, elasticc2_sample.npz
+        for its checks.
     out
         Folder for the report (as paper.html) and the results of its parts.
     quick
@@ -187,7 +190,7 @@ def study(
 
     try:
         from models import reports
-        from models.studies.run import exercise, paper, transients
+        from models.studies.run import exercise, paper, periodic, transients
 
         reports.check()
     except ModuleNotFoundError as error:
@@ -198,8 +201,9 @@ def study(
     try:
         if data is None or name == "exercise":
             title, sections = exercise(seed, quick, say)
-        elif name == "transients":
-            title, sections = transients(data, out, parts, quick, seed, device, say)
+        elif name != "paper":
+            ours = {"periodic": periodic, "transients": transients}[name]
+            title, sections = ours(data, out, parts, quick, seed, device, say)
         else:
             title, sections = paper(data, out, parts, quick, steps, seed, device, say)
     except ValueError as error:

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import nightjar
+from test_periodic_training import skies
+
+from models.periodic import alike
+from models.periodic import sets as training
+from models.studies import periodic, periodic_report
+from models.studies.parts import Result
+from models.studies.periodic import GIVEN, Study
+
+
+@pytest.fixture(scope="module")
+def sky(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two surveys of two classes each, and RR Lyrae in two of the bands "ugriz"."""
+    folder = tmp_path_factory.mktemp("sky")
+    skies(folder)
+    with np.load(folder / "crts_south.npz") as south:
+        arrays = {name: south[name] for name in south.files}
+    band = 1 + np.arange(len(arrays["t"])) % 2
+    lab = np.where(arrays["lab"] == 5, 10, 11)
+    np.savez(folder / "s82_rrlyrae.npz", **arrays | {"b": band, "lab": lab})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(sky: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+    seen: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        plain = training.training
+
+        def watched(several, *args):
+            seen.append(len(several))
+            return plain(several, *args)
+
+        patch.setattr(training, "training", watched)
+        patch.setattr(alike, "NIGHTS", 90)
+        torch.set_num_threads(1)
+        patch.setattr(periodic, "_QUICK", replace(periodic._QUICK, epochs=16, batch=16))
+        study = Study(sky, quick=True)
+        names = ["shipped", "given", "north", "band/g", "band/r"]
+        found = study.run(tmp_path_factory.mktemp("out"), names)
+    assert list(found) == names
+    assert seen == [4, 1]  # both surveys and two more made alike; the northern one alone
+    return found
+
+
+def test_a_network_of_the_north_knows_the_souths_classes(results: dict[str, Result]) -> None:
+    """The surveys number their classes differently."""
+    whole = results["north"]["0"]
+    assert whole["accuracy"] > 0.9
+    assert whole["objects"] == results["given"]["0"]["objects"] > 10
+    assert results["north"]["5"]["accuracy"] <= whole["accuracy"]
+
+
+def test_who_is_given_more_is_told_how_bright_a_star_is() -> None:
+    assert {"mean_magnitude", "log_mean_error"} == set(GIVEN.scalars) - set(
+        periodic.CHANNEL.scalars
+    )
+
+
+def test_each_band_is_asked_by_itself(results: dict[str, Result]) -> None:
+    g, r = results["band/g"], results["band/r"]
+    assert g["objects"] > 50
+    assert 20 <= g["points"] < 31  # half of 30 to 60, those with 20 and more
+    assert g["confusion"] != r["confusion"]
+    assert sum(map(sum, g["confusion"][2:4])) == g["objects"]  # RRab and RRc
+
+
+def test_the_report_tells_of_what_there_is(results: dict[str, Result]) -> None:
+    networks, bands = periodic_report.sections(results)
+    head, rows = networks.tables[0].head, networks.tables[0].rows
+    assert [row[0] for row in rows][1:] == [
+        "given mean magnitude and error",
+        "trained on CRTS-N alone",
+    ]
+    assert len(rows[0]) == len(head) == 7
+    assert [row[0] for row in bands.tables[0].rows] == ["g", "r"]
+    (only,) = periodic_report.sections({"band/g": results["band/g"]})
+    assert "Stripe 82" in only.title
+
+
+def test_as_a_command(sky: Path, tmp_path: Path) -> None:
+    done = nightjar("study", "periodic", "shipped", "--data", str(sky), "--quick", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "of the stream" in done.stdout
+    assert (tmp_path / "study" / "periodic.html").is_file()
+    done = nightjar("study", "periodic", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "expected --data" in done.stderr
