@@ -10,10 +10,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The stamp is named by what was installed: the same pins need no second installation, nor network.
 STAMP := .venv/installed-$(shell cat constraints.txt pyproject.toml workers/kafka_jars.sha256 | cksum | tr ' ' '-')
+# Kernels are compiled anew after an edit of what they are made of, and not at the first alert.
+WARM := .venv/warm-$(shell find broker models -name '*.py' | LC_ALL=C sort | xargs cat | cksum | tr ' ' '-')
 
 .PHONY: install demo test long check bench chaos crashes rubbish soak up clean
 
-install: $(STAMP)
+install: $(WARM)
+
+$(WARM): $(STAMP)
+	$(BIN)/python -m workers.warm
+	@rm -f .venv/warm-*
+	@touch $@
 
 $(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -26,7 +33,6 @@ $(STAMP):
 	@echo "Fetching the pinned packages, 3.3 GB (6.3 GB unpacked), once."
 	$(BIN)/pip install --disable-pip-version-check --require-hashes -r constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	$(BIN)/python -m workers.warm
 	@rm -f .venv/installed-*
 	@touch $@
 
