@@ -410,8 +410,11 @@ class Intake:
     def _stand(self) -> None:
         at = self._fetched()
         self._stood.clear()
-        self.fetcher.assign(at)
+        # Resumed while they are assigned, partitions were fetched a second late in one of three
+        # tries, and once never: the client library's thread of that broker slept on.
+        self.fetcher.unassign()
         self.fetcher.resume(at)
+        self.fetcher.assign(at)
         self._paused = False
 
     def _fetched(self) -> list[TopicPartition]:

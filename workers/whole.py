@@ -55,7 +55,7 @@ def read_whole(
         reader.assign([TopicPartition(topic, p, first) for p, first in begin.items()])
         while left and not stop():
             records = []
-            for message in reader.consume(1000, 0.2):
+            for message in reader.consume(1000, 0.02):
                 if message.error() is None:
                     if message.offset() < left.get(message.partition(), 0):
                         records.append(message)
