@@ -6,12 +6,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from broker.fourier import PERIOD_DAYS
 from broker.harmonics import LANES, MOST_HARMONICS, Weighted, fit, sums
 
-STEP = 1.0 / PERIOD_DAYS  #: per day, from one frequency to the next
-#: Below this the yearly gaps of a survey look like periods, and no star of ours is as slow.
-LOWEST = PERIOD_DAYS // 2000
+#: Beyond this the yearly gaps of a survey look like periods, and no star of ours is as slow.
+LONGEST_DAYS = 2000
 FUNDAMENTAL = 0.03
 #: How many peaks are tried: of the spectrum, of P(f) + P(2f), of P(f) + .. + P(4f).
 _TRIED = (12, 6, 6)
@@ -38,11 +36,15 @@ def _near(power: NDArray[np.float32], near: NDArray[np.float32]) -> None:
 
 
 @njit(cache=True, nogil=True)
-def highest(heights: NDArray[np.float32], most: int, found: NDArray[np.int64], n_found: int) -> int:
-    """Add numbers of the `most` highest local maxima to those found; returns how many these are."""
+def highest(
+    heights: NDArray[np.float32], lowest: int, most: int, found: NDArray[np.int64], n_found: int
+) -> int:
+    """Add numbers of the `most` highest local maxima above number `lowest` to those found; returns
+    how many these are.
+    """
     tallest = np.zeros(most, np.float32)
     number = np.zeros(most, np.int64)
-    for begin in range(LOWEST + 1, len(heights) - 1, _AT_ONCE):
+    for begin in range(lowest + 1, len(heights) - 1, _AT_ONCE):
         end = min(begin + _AT_ONCE, len(heights) - 1)
         if _most(heights[begin:end]) <= tallest[most - 1]:
             continue
@@ -65,20 +67,20 @@ def highest(heights: NDArray[np.float32], most: int, found: NDArray[np.int64], n
 
 
 @njit(cache=True, nogil=True)
-def _tried(power: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Numbers of the frequencies that are worth a closer look."""
+def _tried(power: NDArray[np.float32], lowest: int) -> NDArray[np.int64]:
+    """Numbers of the frequencies above `lowest` that are worth a closer look."""
     found = np.zeros(_TRIED[0] + _TRIED[1] + _TRIED[2], np.int64)
-    n_found = highest(power, _TRIED[0], found, 0)
+    n_found = highest(power, lowest, _TRIED[0], found, 0)
     near = np.zeros(len(power), np.float32)
     _near(power, near)
     heights = np.empty(len(power) // 2 - 1, np.float32)
     for k in range(len(heights)):
         heights[k] = power[k] + near[2 * k]
-    n_found = highest(heights, _TRIED[1], found, n_found)
+    n_found = highest(heights, lowest, _TRIED[1], found, n_found)
     heights = heights[: len(power) // 4 - 1]
     for k in range(len(heights)):
         heights[k] += near[3 * k] + near[4 * k]
-    n_found = highest(heights, _TRIED[2], found, n_found)
+    n_found = highest(heights, lowest, _TRIED[2], found, n_found)
     return found[:n_found]
 
 
@@ -107,19 +109,20 @@ def refine(
 
 @njit(cache=True, nogil=True)
 def candidates(
-    curve: Weighted, power: NDArray[np.float32], table: NDArray[np.float32]
+    curve: Weighted, power: NDArray[np.float32], period: int, table: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Frequencies of peaks of a curve's power (frequency,), and what three harmonics gain there.
 
-    0 for those that two harmonics rule out; none where power has no peak. `table` is room for
-    `broker.harmonics.sums`.
+    Frequencies are multiples of one in `period` days. 0 for those that two harmonics rule out; none
+    where power has no peak. `table` is room for `broker.harmonics.sums`.
     """
-    found = _tried(power)
+    step = 1 / period
+    found = _tried(power, period // LONGEST_DAYS)
     best, gain = np.zeros(len(found)), np.zeros(len(found))
     for i in range(len(found)):
-        best[i], gain[i] = refine(curve, found[i] * STEP, STEP, 2, table)
+        best[i], gain[i] = refine(curve, found[i] * step, step, 2, table)
     order = np.argsort(-gain, kind="mergesort")
     gain[order[_REFINED:]] = 0.0
     for i in order[:_REFINED]:
-        best[i], gain[i] = refine(curve, best[i], 0.2 * STEP, 3, table)
+        best[i], gain[i] = refine(curve, best[i], 0.2 * step, 3, table)
     return best, gain

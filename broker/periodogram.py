@@ -9,10 +9,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from broker import fourier
-from broker.fourier import FREQUENCIES
 from broker.grids import MICRODAYS, TENTH_MMAG
 from broker.harmonics import LANES, MOST_HARMONICS, Weighted, weighted
-from broker.peaks import FUNDAMENTAL, LOWEST, STEP, candidates, highest, refine
+from broker.peaks import FUNDAMENTAL, LONGEST_DAYS, candidates, highest, refine
 from broker.waves import WAVE, describe
 
 #: Fewer points say nothing of a period.
@@ -33,7 +32,7 @@ _FEATURES = len(FEATURES)
 class Room(NamedTuple):
     """Tables and room for one curve at a time."""
 
-    tables: fourier.Tables
+    tables: tuple[fourier.Tables, ...]
     desk: fourier.Desk
     sums: NDArray[np.float32]
 
@@ -145,8 +144,8 @@ def search(
     if n < FEWEST or time.min() == time.max() or magnitude.min() == magnitude.max():
         return found
     curve = _taken(time, magnitude, error)
-    fourier.spectrum(curve.days, curve.signal, room.tables, room.desk)
-    best, gain = candidates(curve, room.desk.power, room.sums)
+    power, period = fourier.spectrum(curve.days, curve.signal, room.tables, room.desk)
+    best, gain = candidates(curve, power, period, room.sums)
     apart = 0.5 / max(curve.days[-1], 1.0)
     kept = 0
     residual, left = np.empty(n), np.zeros(n)
@@ -179,11 +178,11 @@ def _rest(
 ) -> None:
     """The strongest period of what the best one left, and that of a second radial mode."""
     rest = weighted(curve.days, curve.weight, left)
-    fourier.spectrum(rest.days, rest.signal, room.tables, room.desk)
-    power = room.desk.power
-    top = np.full(1, LOWEST)
-    highest(power, 1, top, 0)
-    f, gain = refine(rest, top[0] * STEP, STEP, 1, room.sums)
+    power, period = fourier.spectrum(rest.days, rest.signal, room.tables, room.desk)
+    lowest = period // LONGEST_DAYS
+    top = np.full(1, lowest)
+    highest(power, lowest, 1, top, 0)
+    f, gain = refine(rest, top[0] / period, 1 / period, 1, room.sums)
     gain /= 1 + FUNDAMENTAL
     square = max(rest.square, 1e-9 * curve.square)
     out[0], out[1] = np.log(f), min(f / first, 4.0)
@@ -191,8 +190,8 @@ def _rest(
     # Double-mode RR Lyrae: P1 / P0 from 0.742 to 0.749 (Soszynski et al. 2011), a little wider.
     most = 0.0
     for low, high in ((0.738, 0.752), (1 / 0.752, 1 / 0.738)):
-        for k in range(int(first * low / STEP), int(first * high / STEP) + 2):
-            if k < FREQUENCIES:
+        for k in range(int(first * low * period), int(first * high * period) + 2):
+            if k < len(power):
                 most = max(most, power[k])
     gain = 2 * most / rest.total
     out[4], out[5] = gain / curve.square, gain / square

@@ -27,7 +27,7 @@ KEPT = np.dtype(
     ]
 )
 #: To be raised when the same points would give another periodogram: what is kept is then no good.
-_VERSION = 1
+_VERSION = 2
 _HEAD = blake2b(repr((_VERSION, FEATURES, PEAKS)).encode(), digest_size=8).digest()
 
 

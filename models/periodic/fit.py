@@ -36,7 +36,7 @@ class Recipe:
     weight_decay: float = 1e-2  # of matrices only
     label_smoothing: float = 0.02
     mean_decay: float = 0.998
-    copies: int = 3  # thinned; so many cut, half as many of one point a night
+    copies: int = 4  # thinned; so many cut, half as many of one point a night
     alike: int = 8_000  # light curves of single bands as ZTF's alerts tell of stars, and LSST's
 
 
