@@ -76,6 +76,7 @@ class Stream:
             state_dir=folder / "state",
             kafka=Kafka(bootstrap_servers=kafka.bootstrap),
             source=Source(topics=(self.survey,)),
+            classify=Classify(models=("crts-rows",)),
         )
         assembly.make(self.settings, classifiers.of(self.settings).namespace(namespace))
         self.ledger = Follower(self.settings.kafka.client(), f"{namespace}.ledger")
@@ -283,5 +284,5 @@ def test_wrong_names_are_refused(tmp_path: Path) -> None:
         (("crts-rows.EW=1",), "crts-rows speaks of EW; expected each of EW, EA, RRab"),
     ):
         with pytest.raises(Misused, match=said):
-            classifiers.of(Settings(classify=Classify(prior=words)))
+            classifiers.of(Settings(classify=Classify(("crts-rows",), prior=words)))
     assert np.all([p.span == "classify" for p in classifiers.parts(Settings(), ("classify",))])

@@ -33,7 +33,7 @@ class Place:
     def __init__(self, kafka: LocalKafka, namespace: str, folder: Path) -> None:
         self.kafka, self.namespace, self.folder = kafka, namespace, folder
         self.survey = f"{namespace}-survey"
-        self.names = topics.Namespace(namespace, ("crts-rows",))
+        self.names = topics.Namespace(namespace, ("crts-periodic",))
         self.settings = {
             "kafka_bootstrap_servers": kafka.bootstrap,
             "namespace": namespace,

@@ -21,7 +21,7 @@ from workers import security
 from workers.errors import Misused
 
 #: All that a state directory may hold, whatever objects are called.
-SPANS = r"(decode|curves|classify(/crts-rows)?)"
+SPANS = r"(decode|curves|classify(/crts-periodic)?)"
 STATE = rf"(place|nightjar(/{SPANS}(/\d+(/lock|(/\d+)?(/(data|lock)\.mdb)?)?)?)?)"
 
 

@@ -13,7 +13,7 @@ from broker.records import Detections
 from broker.store import MemoryStore
 from models import cards
 from workers.bench import growing
-from workers.bench.figures import Figure, figure, in_turns, least, most, thread_us
+from workers.bench.figures import Figure, Target, figure, in_turns, least, most, thread_us
 from workers.bench.processes import cpu_s
 from workers.bench.running import Route, Rows
 from workers.outputs import Records
@@ -27,6 +27,8 @@ _SIZES = {30: (15.0, 15_000, 4000), 235: (60.0, 8_000, 1500)}
 #: Alerts of each object in one turn.
 _EACH = 4
 _IN_MEMORY = 400
+#: Whose inputs are the first that there were; those of the models that are set are measured beside.
+_FIRST = "crts-rows"
 
 
 def measure(bench: Bench) -> list[Figure]:
@@ -36,8 +38,12 @@ def measure(bench: Bench) -> list[Figure]:
         (ours,) = in_turns(bench.rounds, turn(points, bench.seed))
         name = f"{points} points, in memory, add and commit"
         rows.append(figure(name, ours, "µs an alert", most(most_us)))
+    models = " ".join(bench.settings.classify.models)
     for points, (_, at_least, objects) in _SIZES.items():
-        rows += _worker(bench, points, at_least, bench.objects or objects)
+        many = bench.objects or objects
+        rows += _worker(bench, points, many, _FIRST, least(at_least))
+        if models != _FIRST:
+            rows += _worker(bench, points, many, None, None, f", for {models}")
     return rows
 
 
@@ -68,13 +74,20 @@ def records(topic: str, detections: Detections, partitions: int) -> Records:
     return keyed(topic, detections.alerts, wire.write_detections(detections), partitions)
 
 
-def _worker(bench: Bench, points: int, at_least: float, objects: int) -> list[Figure]:
+def _worker(
+    bench: Bench,
+    points: int,
+    objects: int,
+    model: str | None,
+    target: Target | None,
+    whose: str = "",
+) -> list[Figure]:
     """One curves worker; each turn's alerts become visible at once, by one transaction of ours."""
     rounds = bench.rounds + 1  # the first is not recorded
     held = points - rounds * _EACH // 2
     partitions = bench.settings.partitions
     rates, worker_us, kafka_us = [], [], []
-    with Route(bench, f"curves-{points}") as route:
+    with Route(bench, f"curves-{points}{'' if model else '-set'}", model=model) as route:
         topic = route.topic("detections")
         bench.publish(records(topic, growing.alerts(objects, 0, held, bench.seed), partitions))
         route.start("curves")
@@ -97,9 +110,9 @@ def _worker(bench: Bench, points: int, at_least: float, objects: int) -> list[Fi
             kafka_us.append(used["kafka"] / new)
         passed = route.totals.tallies["curves"]["passed"]
         assert passed == there, f"{there - passed} alerts were not new"
-    name = f"{points} points, one worker"
+    name = f"{points} points, one worker{whose}"
     return [
-        figure(name, rates[1:], "alerts/s", least(at_least)),
+        figure(name, rates[1:], "alerts/s", target),
         figure(f"{name}, its CPU", worker_us[1:], "µs an alert"),
         figure(f"{name}, Kafka's CPU", kafka_us[1:], "µs an alert"),
     ]
