@@ -269,7 +269,8 @@ class Intake:
         """With nothing in hand, now and then: stand anew where records wait that never come.
 
         Seen once in some hundred joins: the client library has its share, but of one partition it
-        fetches nothing, without an error, for minutes. Its own lag says 0 then, so Kafka is asked.
+        fetches nothing, without an error, for minutes. (By resuming what was assigned, probably,
+        which `_stand` has not done since.) Its own lag says 0 then, so Kafka is asked.
         In a backlog a partition may wait behind others, but not longer than all that the queue can
         hold.
         """
