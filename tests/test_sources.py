@@ -41,6 +41,7 @@ class Reading:
         ours = member(client, names.group("curves"), name)
         survey = consumer(client, **{"queued.max.messages.kbytes": 2048})  # fetches little ahead
         self.intake = Intake(ours, survey, stop, stage.ready, 10, sources.first)
+        self.intake.identity = sources.identity
         self.span = Span(
             stage=stage,
             intake=self.intake,
@@ -215,10 +216,11 @@ def test_what_of_a_topic_is_deleted_before_it_is_read_is_lost_and_said(
     assert sums.consumed["curves"] == 50
 
 
+@pytest.mark.parametrize("records", [5, 40])
 def test_a_topic_made_anew_under_its_name_holds_nobody_up(
-    kafka: LocalKafka, names: topics.Namespace, start: Start
+    kafka: LocalKafka, names: topics.Namespace, start: Start, records: int
 ) -> None:
-    """Where its records would belong nobody can say; the others go on."""
+    """Where its records would belong nobody can say, and if they are more neither."""
     anew, other = f"{names.name}-lsst", f"{names.name}-ztf"
     publish(kafka.bootstrap, anew, numbers(0, 20), 1)
     publish(kafka.bootstrap, other, numbers(20, 30), 1)
@@ -229,11 +231,12 @@ def test_a_topic_made_anew_under_its_name_holds_nobody_up(
     worker.thread.join(20)
     worker.admin.delete_topics([anew])[anew].result(10)
     until(lambda: anew not in topics.every(worker.admin, lambda: False))
-    publish(kafka.bootstrap, anew, numbers(30, 35), 1)
+    publish(kafka.bootstrap, anew, numbers(100, 100 + records), 1)
     publish(kafka.bootstrap, other, numbers(40, 50), 1)
     second = Copy(names.topic("images"))
     worker = start(second, topics=(anew, other))
     until(lambda: len(second.seen) == 10)
+    publish(kafka.bootstrap, anew, numbers(200, 205), 1)
     publish(kafka.bootstrap, other, numbers(50, 60), 1)
     until(lambda: len(second.seen) == 20)
     assert second.seen == numbers(40, 60)

@@ -60,6 +60,7 @@ def run(
     stage: Stage
     looks = [Fixed(namespace, admin(client), partitions).look]
     first: Callable[[str, int], int] | None = None
+    identity: Callable[[str], str] | None = None
     ours = member(client, group, slot.name)
     if span == "decode":
         stage = _decode(settings, namespace, partitions, alerts)
@@ -67,7 +68,7 @@ def run(
         enter(source, "source.security", stop)
         fetcher = consumer(source, **PACKETS)
         sources = Sources(settings, namespace, admin(client), admin(source), stop)
-        first = sources.first
+        first, identity = sources.first, sources.identity
         looks.append(sources.look)
         read: dict[str, str] = {}
     else:
@@ -83,7 +84,7 @@ def run(
         read = {topic: topic}
     limit = settings.classify.max_batch if span == "classify" else _LIMIT
     books = partial(of_late, client, Group(group, namespace.topic("ledger")), stop)
-    intake = Intake(ours, fetcher, stop, stage.ready, limit, first, books)
+    intake = Intake(ours, fetcher, stop, stage.ready, limit, first, books, identity)
     if read:
         intake.subscribe(read)
     measured = SpanMetrics(span)

@@ -56,7 +56,9 @@ class Intake:
     stays alive while it works; `breathe` ends it (Rebalanced) when the share has changed.
     `first(topic, partition)` says where a partition begins that the group has never held; where it
     is None, such a partition is an error. `taken(places)` says how far the group came by its own
-    books, which Kafka's may be behind.
+    books, which Kafka's may be behind. `identity(topic)` is what Kafka calls a topic that is read
+    besides its name, and is committed with each offset: one that was made anew under the name is
+    told by it.
     """
 
     member: Consumer
@@ -66,6 +68,7 @@ class Intake:
     limit: int
     first: Callable[[str, int], int] | None = None
     taken: Callable[[Collection[Place]], Mapping[Place, int]] = lambda places: {}
+    identity: Callable[[str], str] | None = None
     careful: int = 0  # a smaller limit, while a record that a stage cannot take is looked for
     source: dict[str, str] = field(default_factory=dict)  # subscribed topic -> where it is read
     lost: list[Range] = field(default_factory=list)
@@ -75,6 +78,7 @@ class Intake:
     _changed: bool = False
     _base: dict[Place, int] = field(default_factory=dict)  # committed
     _still: set[Place] = field(default_factory=set)  # of these nothing is fetched
+    _identities: dict[str, str] = field(default_factory=dict)  # of topics
     _next: dict[Place, int] = field(default_factory=dict)  # consumed
     _records: Counter[Place] = field(default_factory=Counter)  # of them
     _ends: dict[Place, int] = field(default_factory=dict)  # as last known
@@ -190,7 +194,7 @@ class Intake:
         """What the transaction commits: offsets of the topics that the group holds."""
         held = {read: name for name, read in self.source.items()}
         return [
-            TopicPartition(held[topic], partition, offset)
+            TopicPartition(held[topic], partition, offset, self._identities.get(topic, ""))
             for (topic, partition), offset in self._next.items()
         ]
 
@@ -226,6 +230,8 @@ class Intake:
             # a time-out here means that a predecessor's transaction is still open
             known = patiently("the group's offsets", lambda: _good(self._committed()), self.stop)
             books = self.taken([self._place(held) for held in known])
+            read = {self.source[held.topic] for held in known}
+            self._identities = {t: self.identity(t) if self.identity else "" for t in read}
             for held in known:
                 self._begin(self._place(held), held, books)
             for topic, partition in list(self._base):
@@ -357,21 +363,26 @@ class Intake:
         at = TopicPartition(*place)
         first, end = patiently(f"{place[0]}[{place[1]}]", lambda: self._kept(at), self.stop)
         self._base[place] = held.offset
-        if self.first is not None and held.offset > end >= 0:
-            # asked for records, it would send us back here without end
+        if self.first is not None and (self._another(held) or held.offset > end >= 0):
+            # asked for records, it would send us back here without end, or skip the first ones
             self._still.add(place)
             logger().error(
-                "the survey's topic has fewer records than were read of it: it was made anew under "
-                "its name, and can be read in another namespace",
+                "the survey's topic is not the one that was read: it was made anew under its name, "
+                "and can be read in another namespace",
                 topic=place[0],
                 partition=place[1],
                 read_to=held.offset,
                 end=end,
             )
-        if first > held.offset:
+        elif first > held.offset:
             logger().error("lost", topic=place[0], partition=place[1], start=held.offset, end=first)
             self.lost.append(Range(*place, held.offset, first))
             self._next[place] = first
+
+    def _another(self, held: TopicPartition) -> bool:
+        """Whether an offset was committed of another topic of that name."""
+        now = self._identities[self.source[held.topic]]
+        return bool(held.metadata and now) and held.metadata != now
 
     def _kept(self, at: TopicPartition) -> tuple[int, int]:
         """The first offset that a partition still has, and its end; of a topic that the survey has
@@ -403,7 +414,7 @@ class Intake:
             )
             raise OffsetsGone(msg)
         offset = self.first(*place)
-        new = [TopicPartition(held.topic, held.partition, offset)]
+        new = [TopicPartition(held.topic, held.partition, offset, self._identities[place[0]])]
         self.member.commit(offsets=new, asynchronous=False)
         logger().info("new to the group", topic=place[0], partition=place[1], first=offset)
         return offset

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from broker.clock import now_ms
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 #: In a topic's name: the UTC date of its night, as ZTF has it in ztf_20260310_programid1.
 DATE = "{date}"
 _LOOK_S = 2.0
+_TIMEOUT_S = 5
 #: A topic is gone when so many looks in a row did not find it.
 _GONE = 3
 
@@ -119,6 +121,16 @@ class Sources:
         group = Group(self._namespace.group("decode"), self._namespace.topic("ledger"))
         client = self._settings.kafka.client()
         return first_of_survey(client, group, self._survey, start, self._stop, topic, partition)
+
+    def identity(self, topic: str) -> str:
+        """The id that the survey's Kafka gave a topic when it was made; empty if it says none."""
+        try:
+            told = self._survey.describe_topics(
+                TopicCollection([topic]), request_timeout=_TIMEOUT_S
+            )
+            return str(told[topic].result(_TIMEOUT_S + 1).topic_id)
+        except (KafkaException, TimeoutError):
+            return ""
 
     def _names(self) -> list[str]:
         every = (name for topic in self._settings.source.topics for name in self._of(topic))

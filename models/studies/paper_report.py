@@ -60,6 +60,8 @@ def _seven(results: Results) -> Section | None:
             "with crc32(id) % 5 == 1, a tenth of the others chooses the epoch. The paper trains "
             "300 and 500 epochs without choosing; here the networks overfit after some twenty.",
             WEIGHTED,
+            "Why CRTS-N is lower than the paper's: training sees a twentieth of its EW, and two "
+            "thirds of what is counted are EW.",
             "Why CRTS-S is lower than the paper's CRTS-N: two thirds of the northern stars are EW, "
             "the class that is easiest to be right about; in the south half are. RRd are one or "
             "two in a hundred in both, and a network that weighs no class hardly ever names one.",
