@@ -31,7 +31,7 @@ from workers.route import keyed
 from workers.settings import Kafka, Settings
 
 PARTITIONS = 4
-INPUTS = cards.find("crts-shallow").inputs
+INPUTS = cards.find(Settings().classify.models[0]).inputs
 
 
 class Record(NamedTuple):

@@ -127,10 +127,12 @@ def straight_hashes(bootstrap: str, namespace: str) -> set[int]:
     from broker.curves import Curves
     from broker.store import MemoryStore
     from models import cards
+    from workers.settings import Settings
 
+    inputs = cards.find(Settings().classify.models[0]).inputs
     hashes: set[int] = set()
     for part in read_topic(bootstrap, f"{namespace}.detections").values():
-        curves = Curves(cards.find("crts-shallow").inputs, MemoryStore())
+        curves = Curves(inputs, MemoryStore())
         detections, faults = wire.read_detections([value for _, value in part])
         assert not faults
         hashes |= set(curves.add(detections).images.images["points_hash"].tolist())

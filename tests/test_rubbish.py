@@ -101,7 +101,7 @@ def test_a_schema_made_to_be_dear_is_refused_soon(fields: list[Any], packets: li
     decode(packets[0].value)
     began = time.thread_time()
     _, (letter,) = decode(value)
-    assert time.thread_time() - began < 0.2
+    assert time.thread_time() - began < 1
     assert letter.reason in ("schema_mismatch", "missing_field")
     assert letter.error.encode(errors="replace")
 
