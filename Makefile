@@ -78,13 +78,15 @@ crashes: install
 	@$(BIN)/python -m pytest -s tests/chaos --faults 380 --kind ' killed ' --plan-seed $(SEED)
 
 # A burst while Kafka stands still now and then; half an hour at a steady rate, and 40,000 packets at
-# once. MINUTES and RATE may be given.
+# once. MINUTES, RATE and MODEL may be given.
 MINUTES ?= 30
 RATE ?= 4000
+MODEL ?= crts-rows
 soak: install
 	@$(BIN)/python -m pytest tests/test_pressure.py --long
 	@PYTHONPATH=tests $(BIN)/python -c 'import sys; from workers.process import set_kernel_cache; \
-	  set_kernel_cache(); import soak; sys.exit(soak.main())' --minutes $(MINUTES) --rate $(RATE)
+	  set_kernel_cache(); import soak; sys.exit(soak.main())' --minutes $(MINUTES) --rate $(RATE) \
+	  --model $(MODEL)
 
 # What runs leave behind; the environment stays (rm -r .venv).
 clean:

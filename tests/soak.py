@@ -215,7 +215,14 @@ class Report:
 
 
 def soak(
-    folder: Path, minutes: float, rate: float, name: str, seed: int, burst: int, every_s: float
+    folder: Path,
+    minutes: float,
+    rate: float,
+    name: str,
+    seed: int,
+    burst: int,
+    every_s: float,
+    card: str,
 ) -> tuple[Report, Samples]:
     """Run a stream for so long on a Kafka and workers of its own."""
     night = simulated(name, seed)  # type: ignore[arg-type]
@@ -225,7 +232,7 @@ def soak(
         partitions = settings.partitions
         kafka = admin(bench.client)
         kafka.create_topics([NewTopic("survey", partitions, 1)])["survey"].result(20)
-        model = test_card(settings.classify.models[0], night.survey, folder / "cards")
+        model = test_card(card, night.survey, folder / "cards")
         with Route(bench, "soak", "survey", model) as route:
             route.start(*SPANS)
             route.wait_ready(*SPANS)
@@ -311,6 +318,7 @@ def main() -> int:
     parser.add_argument("--burst", type=int, default=40_000, help="packets at once, at the end")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every", type=float, default=10, help="seconds between samples")
+    parser.add_argument("--model", default="crts-rows", help="of the labels")
     parser.add_argument("--out", type=Path, help="a JSON file for the samples and the slopes")
     given = parser.parse_args()
     log.configure("console", "error")
@@ -323,6 +331,7 @@ def main() -> int:
             given.seed,
             given.burst,
             given.every,
+            given.model,
         )
     print(report.text())
     if given.out:
