@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,18 @@ from workers.outputs import Records
 from workers.publish import Publisher, make_topic
 from workers.settings import Settings
 
+#: The network that the targets are of.
+FIRST = "crts-rows"
 #: Packets that a new Kafka is warmed with: after these its CPU an alert stays the same.
 _WARM = 6000
 
 
 @dataclass
 class Bench:
-    """One run of the bench. `alerts` and `objects` are sizes asked for, None: the stage's own."""
+    """One run of the bench. `alerts` and `objects` are sizes asked for, None: the stage's own.
+
+    The first of `models` labels; some stages measure the others beside it.
+    """
 
     settings: Settings
     seed: int = 1
@@ -36,9 +41,14 @@ class Bench:
     plot: Path | None = None
     light_curves: Path | None = None
     say: Callable[[str], None] = lambda words: None
+    models: tuple[str, ...] = (FIRST,)
     _nights: dict[str, Night] = field(default_factory=dict)
     _topics: int = 0
     _warm: bool = False
+
+    def __post_init__(self) -> None:
+        classify = replace(self.settings.classify, models=self.models[:1])
+        self.settings = replace(self.settings, classify=classify)
 
     @property
     def folder(self) -> Path:

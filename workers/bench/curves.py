@@ -27,8 +27,6 @@ _SIZES = {30: (15.0, 15_000, 4000), 235: (60.0, 8_000, 1500)}
 #: Alerts of each object in one turn.
 _EACH = 4
 _IN_MEMORY = 400
-#: Whose inputs are the first that there were; those of the models that are set are measured beside.
-_FIRST = "crts-rows"
 
 
 def measure(bench: Bench) -> list[Figure]:
@@ -38,12 +36,12 @@ def measure(bench: Bench) -> list[Figure]:
         (ours,) = in_turns(bench.rounds, turn(points, bench.seed))
         name = f"{points} points, in memory, add and commit"
         rows.append(figure(name, ours, "µs an alert", most(most_us)))
-    models = " ".join(bench.settings.classify.models)
+    first, *others = bench.models
     for points, (_, at_least, objects) in _SIZES.items():
         many = bench.objects or objects
-        rows += _worker(bench, points, many, _FIRST, least(at_least))
-        if models != _FIRST:
-            rows += _worker(bench, points, many, None, None, f", for {models}")
+        rows += _worker(bench, points, many, first, least(at_least))
+        for model in others:
+            rows += _worker(bench, points, many, model, None, f", {model}")
     return rows
 
 
@@ -78,7 +76,7 @@ def _worker(
     bench: Bench,
     points: int,
     objects: int,
-    model: str | None,
+    model: str,
     target: Target | None,
     whose: str = "",
 ) -> list[Figure]:
@@ -87,7 +85,7 @@ def _worker(
     held = points - rounds * _EACH // 2
     partitions = bench.settings.partitions
     rates, worker_us, kafka_us = [], [], []
-    with Route(bench, f"curves-{points}{'' if model else '-set'}", model=model) as route:
+    with Route(bench, f"curves-{points}-{model}", model=model) as route:
         topic = route.topic("detections")
         bench.publish(records(topic, growing.alerts(objects, 0, held, bench.seed), partitions))
         route.start("curves")

@@ -36,8 +36,11 @@ Fed = list[evaluate.Eaten]
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """The CPU, and the GPU where there is one."""
-    card = cards.find(bench.settings.classify.models[0])
+    """Each network, on the CPU, and on the GPU where there is one."""
+    return [row for model in bench.models for row in _network(bench, cards.find(model))]
+
+
+def _network(bench: Bench, card: Card) -> list[Figure]:
     fed = of_test_split(card, bench.light_curves) if bench.light_curves else of_night(card, bench)
     Classifier(card, "cpu")  # one thread for all of torch, as the classify span has it
     devices = ["cpu"]
@@ -56,12 +59,12 @@ def _device(bench: Bench, card: Card, device: str, fed: Fed) -> Iterator[Figure]
     bound = _MOST_PERIODIC_US if card.channel.periodogram else _MOST_US
     goal = most(bound) if device == "cpu" else least(_GPU_IMAGES_PER_S)
     if device == "cpu":
-        yield figure(f"{device}, fp32, an image", exact, "µs", goal)
+        yield figure(f"{card.name}: {device}, fp32, an image", exact, "µs", goal)
     else:
-        yield figure(f"{device}, fp32", _rates(exact), "images/s", goal)
+        yield figure(f"{card.name}: {device}, fp32", _rates(exact), "images/s", goal)
     p = np.exp(log_p(plain, fed))
     for (name, network), us in zip(others.items(), faster, strict=True):
-        mode = f"{device}, {name}"
+        mode = f"{card.name}: {device}, {name}"
         yield figure(mode, _rates(us), "images/s", None, ("fp32", _rates(exact)))
         q = np.exp(log_p(network, fed))
         same = 100 * float((p.argmax(axis=1) == q.argmax(axis=1)).mean())

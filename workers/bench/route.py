@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,21 +28,30 @@ COUNTS = {"ztf": 20_000, "elasticc": 40_000, "lsst": 3_000}
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """ZTF, LSST's deep field and ELAsTiCC, each from a backlog with all workers at once."""
-    return [row for night in bench.nights() for row in _survey(bench, night)]
+    """ZTF, LSST's deep field and ELAsTiCC, each from a backlog with all workers at once; targets
+    are of the first network.
+    """
+    first, *others = bench.models
+    rows = [row for night in bench.nights() for row in _survey(bench, night, first)]
+    for model in others:
+        beside = [row for night in bench.nights() for row in _survey(bench, night, model)]
+        rows += [
+            replace(row, name=f"{row.name}, {model}", target="", reached=None) for row in beside
+        ]
+    return rows
 
 
-def _survey(bench: Bench, night: Night) -> Iterator[Figure]:
+def _survey(bench: Bench, night: Night, name: str) -> Iterator[Figure]:
     """One survey: the bare loop, the route, the bare loop again, on one topic."""
     count = bench.alerts or COUNTS[night.survey]
     bench.warm_up()
-    model = test_card(bench.settings.classify.models[0], night.survey, bench.folder / "cards")
+    model = test_card(name, night.survey, bench.folder / "cards")
     with bench.topic(night, count) as topic:
         mean = night.mean_kb * 1000
         bare = partial(one_pass, bench.client, topic, mean, False, bench.kafka_pid)
         bare()
         before = bare()
-        with Route(bench, f"route-{topic}", topic, model) as route:
+        with Route(bench, f"route-{name}-{topic}", topic, model) as route:
             ready_ms, costs = route.work_off(count)
             rate = route.totals.rate("classify", ready_ms, count)
             steady = route.totals.steady_rate("classify")
@@ -52,8 +62,8 @@ def _survey(bench: Bench, night: Night) -> Iterator[Figure]:
     labelled = 100 * totals["labelled"] / max(sum(totals.values()), 1)
     yield figure(f"{night.survey}, reached the network", [labelled], "%", least(90))
     yield figure(f"{night.survey}, points an image, median", [points], "points")
-    for name, mb in peaks.items():
-        yield figure(f"{night.survey}, most memory of {name}", [mb], "MB")
+    for worker, mb in peaks.items():
+        yield figure(f"{night.survey}, most memory of {worker}", [mb], "MB")
 
 
 def _rows(

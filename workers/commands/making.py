@@ -226,6 +226,7 @@ def bench(
     packets: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
     plot: Path | None = None,
     light_curves: Path | None = None,
+    model: str | None = None,
     settings: Settings | None = None,
 ) -> None:
     """Measure each stage beside what it is compared with, in turns, on this machine.
@@ -253,11 +254,14 @@ def bench(
         A CSV file for the cost of an alert against the length of its light curve.
     light_curves
         Folder with crts_south.npz: the network's modes are compared on its test split.
+    model
+        Network of the workers. If not given crts-rows, of which the targets are; and in the stages
+        network, curves and route the stream's own beside it.
     """
     tune_malloc()
     set_kernel_cache()
     from workers import log
-    from workers.bench.bench import Bench
+    from workers.bench.bench import FIRST, Bench
     from workers.bench.run import run
 
     def say(words: str) -> None:
@@ -266,5 +270,6 @@ def bench(
     sizes = (seed, rounds, alerts, objects, survey)
     settings = begun(settings)
     log.configure("console", "error")  # what waits at a start is no news here
-    one = Bench(settings, *sizes, packets, plot, light_curves, say)
+    models = (model,) if model else tuple(dict.fromkeys([FIRST, *settings.classify.models]))
+    one = Bench(settings, *sizes, packets, plot, light_curves, say, models)
     run(one, stages, json)
