@@ -98,7 +98,7 @@ def _parts(side: int, period: int) -> tuple[NDArray[np.float64], ...]:
 
 def desk() -> Desk:
     """Room for one spectrum: 1.5 MB."""
-    zeros = (0,) * 9  # so that none begins as a table does
+    zeros = (0,) * 9  # so that none begins as a table that is read beside it
     sizes = *(_N,) * 4, *(_SIDE * _LANES,) * 4, MOST_FREQUENCIES
     return Desk(*_apart(*zeros, *sizes)[len(zeros) :])
 

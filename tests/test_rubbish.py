@@ -60,8 +60,9 @@ def test_the_same_seed_is_the_same_rubbish(packets: list[Good]) -> None:
     assert some != [other() for _ in range(50)]
 
 
-def schema_of(fields: list[Any]) -> bytes:
-    text = json.dumps({"type": "record", "name": "ztf.alert", "fields": fields}).encode()
+def schema_of(fields: list[Any], doc: str = "") -> bytes:
+    record = {"type": "record", "name": "ztf.alert", "doc": doc, "fields": fields}
+    text = json.dumps(record).encode()
     meta = long(1) + text_of(b"avro.schema") + text_of(text) + long(0)
     return MAGIC + meta + bytes(16) + long(1) + long(1) + b"\0" + bytes(16)
 
@@ -97,11 +98,13 @@ TREE: list[Any] = [{"name": "r0", "type": {"type": "record", "name": "r0", "fiel
 )
 def test_a_schema_made_to_be_dear_is_refused_soon(fields: list[Any], packets: list[Good]) -> None:
     """A good schema takes some 6 ms once; 2 to the power of 40 strings would take for ever."""
-    value = schema_of(fields)
     decode(packets[0].value)
-    began = time.thread_time()
-    _, (letter,) = decode(value)
-    assert time.thread_time() - began < 1
+    took = []
+    for doc in "abc":  # each is new; the host may have been elsewhere in one
+        began = time.thread_time()
+        _, (letter,) = decode(schema_of(fields, doc))
+        took.append(time.thread_time() - began)
+    assert min(took) < 0.2
     assert letter.reason in ("schema_mismatch", "missing_field")
     assert letter.error.encode(errors="replace")
 
