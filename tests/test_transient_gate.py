@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from test_transient_cards import write
+from test_transient_generators import nights
 from test_transient_training import supernovae
 
+from broker import taxonomy
 from broker.records import BANDS
-from models import curve_files, examine, train
+from models import cards, curve_files, examine, train
 from models.stars import Stars, folded, read_stars, swings
-from models.transients import carry, examples, fit, gate, inputs, variables
+from models.transients import carry, examples, fit, gate, groups, inputs, variables
 from models.transients.curves import Curves
 
 U, G, R, I_ = (BANDS.index(band) for band in "ugri")
@@ -33,25 +35,83 @@ def stars(count: int = 60, kind: int = 1, amplitude: float = 0.5) -> Stars:
     )
 
 
-def paired(sky: Stars, seed: int = 0) -> tuple[Curves, Curves, np.ndarray]:
-    lenders = supernovae(200)
-    lenders = lenders.rows(lenders.flux >= 5 * lenders.error)
-    return variables.pairs(lenders, sky, np.arange(len(sky)), "ztf", np.random.default_rng(seed))
+def lenders(objects: int = 200) -> Curves:
+    return gate.alerting(supernovae(objects))
 
 
-def test_a_pair_has_the_same_times_and_all_of_the_variables_points_alert() -> None:
-    alike, others, kind = paired(stars())
-    assert len(alike) == len(others) == len(kind) > 100
-    for name in ("time", "band", "first"):
-        assert np.array_equal(getattr(alike, name), getattr(others, name))
-    assert (np.abs(others.flux) >= 5 * others.error).all()
-    assert (alike.n >= 2).all()
-    assert set(alike.label) == {1}
-    assert set(others.label) == {0}
-    assert 0.05 < (kind == 0).mean() < 0.3  # active nuclei
-    assert 0.3 < (others.flux < 0).mean() < 0.7  # brighter than its reference as often as fainter
-    peaks = [np.maximum.reduceat(np.abs(c.flux), c.first[:-1]) for c in (alike, others)]
-    assert np.median(np.log(peaks[1] / peaks[0])) == pytest.approx(0, abs=0.15)
+def drawn(sky: Stars | None = None, seed: int = 0) -> groups.Groups:
+    sky = sky or stars()
+    draw = np.random.default_rng(seed)
+    return groups.draw_groups(lenders(), sky, np.arange(len(sky)), "ztf", draw)
+
+
+def test_members_of_a_group_have_the_same_times_and_alert_at_each() -> None:
+    made = drawn()
+    assert len(made.members) == len(groups.CLASSES)
+    assert 100 < len(made) < 200
+    assert (made.n >= 2).all()
+    assert np.median(made.n) >= 5
+    for these in made.members:
+        for name in ("time", "band", "first"):
+            np.testing.assert_array_equal(getattr(these, name), getattr(made.members[-1], name))
+        assert (np.abs(these.flux) >= 4.99 * these.error).all()
+    assert [set(these.label) for these in made.members] == [{k} for k in range(5)]
+    below = {c: (m.flux < 0).mean() for c, m in zip(groups.CLASSES, made.members, strict=True)}
+    assert 0.3 < below["Periodic"] < 0.7  # brighter than its reference as often as fainter
+    assert 0.3 < below["AGN"] < 0.7
+    assert below["TDE"] == below["supernova"] == 0
+    assert below["CV"] < 0.05
+    peaks = [np.maximum.reduceat(np.abs(m.flux), m.first[:-1]) for m in made.members]
+    for k, c in enumerate(groups.CLASSES[:-1]):
+        brighter = np.median(np.log(peaks[k] / peaks[-1]))
+        assert brighter == pytest.approx(groups.BRIGHTER[c][0], abs=0.35)
+    again = drawn()
+    np.testing.assert_array_equal(again.members[2].flux, made.members[2].flux)
+
+
+def test_groups_are_cut_together() -> None:
+    made = drawn()
+    after = made.after(5)
+    assert set(after.n) == {5}
+    assert len(after) == (made.n >= 5).sum() == len(after.kind)
+    assert made.after(0) is made
+    curves, label = after.examples()
+    assert (curves.n == 5).all()
+    assert label.tolist() == np.repeat(np.arange(5), len(after)).tolist()
+
+
+def test_families_of_stars_have_their_shares_and_candidates_are_alike() -> None:
+    some = stars(600)
+    kind = np.repeat([1, 5, 7, 8], [300, 240, 57, 3])
+    some = replace(some, kind=kind)
+    star = variables.choose(some, np.arange(600), 2000, np.random.default_rng(0), 4)
+    families = kind[star].reshape(-1, 4)
+    assert (families == families[:, :1]).all()
+    found = [(families[:, 0] == k).mean() for k in (1, 5, 7, 8)]
+    wanted = [share for _, share in variables.FAMILIES.values()]
+    np.testing.assert_allclose(found, wanted, atol=0.03)  # three red giants of 600 are 30 %
+    alone = variables.choose(some, np.arange(300), 50, np.random.default_rng(0))
+    assert (kind[alone] == 1).all()
+
+
+def test_a_red_giants_change_is_red_and_its_reference_was_taken_at_another_phase() -> None:
+    slow = replace(stars(300, variables.LPV), period=np.linspace(200, 400, 300))
+    times = nights(300, 40)
+    draw = np.random.default_rng(0)
+    light = variables.generate(times, draw, slow, np.arange(300))
+    change = light.change.reshape(300, 40, 2)
+    ratio = np.median(change[:, :, 0] / change[:, :, 1], axis=1)
+    assert np.median(-2.5 * np.log10(ratio[ratio > 0])) > 0.7  # r changes by far more light
+    # It moves in one direction for weeks, above or below what the reference holds.
+    alike = (np.sign(change[:, :, 1]) == np.sign(change[:, :1, 1])).mean()
+    assert alike > 0.85
+    middle = np.median(light.behind.reshape(300, 40, 2)[:, 0, 1])
+    quick = variables.generate(times, draw, stars(300), np.arange(300))
+    spread = [x.behind.reshape(300, -1, 2)[:, 0, 1].std() for x in (light, quick)]
+    assert spread[0] > 1.5 * spread[1]
+    assert middle == pytest.approx(1.0, abs=0.2)
+    white = -2.5 * np.log10(quick.behind.reshape(300, 40, 2)[:, 0])
+    assert 0.1 < np.median(white[:, 0] - white[:, 1]) < 0.45  # RR Lyrae
 
 
 def test_a_star_repeats_with_its_period_and_swings_more_in_g() -> None:
@@ -77,32 +137,55 @@ def test_a_star_repeats_with_its_period_and_swings_more_in_g() -> None:
     assert swing[2, G] > 1 > swing[2, I_]
 
 
-def test_a_star_that_would_saturate_stays_faint_and_does_not_alert() -> None:
-    _, others, kind = paired(stars(amplitude=1e-4))
-    assert (kind == 0).all()  # nuclei alone
-    assert len(others)
+def test_a_star_that_would_saturate_stays_faint() -> None:
+    faint = stars(amplitude=1e-4)
+    these = lenders()
+    light = variables.generate(these, np.random.default_rng(0), faint, np.zeros(200, np.int64))
+    flux, error, found = variables.observe(these, light, "ztf", np.random.default_rng(0))
+    assert found.mean() < 0.01
+    assert len(drawn(faint)) < 5
+    total = np.median(np.sqrt(error.astype(float) ** 2 - variables.sky_error(these) ** 2))
+    assert total < 0.03 * 10 ** (-0.4 * (variables.SATURATES["ztf"] - 31.4))
+    assert np.isfinite(flux).all()
 
 
-def test_a_blind_gate_is_shown_the_same_twice() -> None:
-    alike, others, _ = paired(stars())
-    alike, others = (these.first_points(5) for these in (alike, others))
-    curves, label = gate.both(*gate.blinded(alike, others))
-    made = inputs.make(curves, examples.EYES["ztf"])
-    half = len(alike)
-    assert label.tolist() == [1] * half + [0] * half
+def test_a_blind_gate_is_shown_all_classes_alike() -> None:
+    made = drawn().first_points(5)
+    curves, label = gate.blinded(made).examples()
+    inside = inputs.make(curves, examples.EYES["ztf"])
+    assert label.max() == len(groups.CLASSES) - 1
     for name in ("images", "course", "numbers"):
-        column = getattr(made, name)
-        assert torch.equal(column[:half], column[half:])
-    seen, _ = gate.both(alike, others)
-    assert (seen.n <= 5).all()
-    made = inputs.make(seen, examples.EYES["ztf"])
-    assert not torch.equal(made.course[:half], made.course[half:])
+        first, *others = getattr(inside, name).split(len(made))
+        assert all(torch.equal(first, other) for other in others)
+    inside = inputs.make(made.examples()[0], examples.EYES["ztf"])
+    first, *others = inside.course.split(len(made))
+    assert not any(torch.equal(first, other) for other in others)
+
+
+def test_what_recurs_is_a_sum_and_pairs_of_classes_are_measured_each() -> None:
+    assert groups.CLASSES[: len(groups.RECURRING)] == groups.RECURRING
+    ids = [taxonomy.IDS[name] for name in groups.CLASSES]
+    assert ids == [2320, 2332, 2234, 2243, 2220]
+    for name in groups.CLASSES:
+        above = {"Recurring", "Non-Recurring"} & set(taxonomy.lineage(name))
+        assert above == {"Recurring" if name in groups.RECURRING else "Non-Recurring"}
+    p = np.array(
+        [[0.4, 0.3, 0.1, 0.1, 0.1], [0.1, 0.2, 0.3, 0.3, 0.1], [0.1, 0.1, 0.1, 0.3, 0.4]],
+        np.float32,
+    )
+    np.testing.assert_allclose(gate.recurring(p), [0.7, 0.3, 0.2], atol=1e-6)
+    label = np.array([0, 2, 4])
+    areas = gate.pairs(p, label)
+    assert len(areas) == 10
+    assert areas["Periodic", "supernova"] == areas["CV", "supernova"] == 1
+    assert areas["Periodic", "CV"] == 1
+    assert np.isnan(areas["AGN", "TDE"])
 
 
 def test_a_gate_tells_stars_from_supernovae(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "PAIRS", 300)
+    monkeypatch.setattr(gate, "PLACES", 300)
     monkeypatch.setattr(gate, "CALIBRATE", 200)
     monkeypatch.setattr(gate, "RECIPE", replace(gate.RECIPE, epochs=4, batch=64, mean_decay=0.9))
     these, sky = supernovae(200), stars(100)
@@ -118,16 +201,23 @@ def test_a_gate_tells_stars_from_supernovae(
     assert read.period.tolist() == sky.period.tolist()
     assert (np.diff(read.phase[:100]) >= 0).all()
     card = train.train(tmp_path, tmp_path / "a", "gate-ztf", device="cpu")
-    assert card.classes == ("variable", "transient")
-    assert card.class_ids == (2300, 2200)
+    assert card.classes == groups.CLASSES
+    assert card.class_ids == (2320, 2332, 2234, 2243, 2220)
+    assert card.assumes == (0.2,) * 5
     assert card.channel.kinds == ("detection",)
-    area = {m["points"]: m["auc"] for m in card.measured}
-    assert area[10] > 0.9
+    after = {m["points"]: m for m in card.measured}
+    assert after[5]["auc"] > 0.8
+    assert 0.5 < after[5]["hardest"] < after[5]["auc"]
+    assert len(after[5]["recall"]) == 5
+    assert np.mean(after[5]["recall"]) == pytest.approx(after[5]["balanced"], abs=1e-3)
+    kept = cards.read(tmp_path / "a" / "gate-ztf.toml")
+    assert kept.measured[0]["recall"] == list(card.measured[0]["recall"])
     blind = gate.read_sky(tmp_path, "ztf", blind=True)
     net = fit.fit(gate.learned(blind, 0), examples.EYES["ztf"], replace(gate.RECIPE, epochs=1), 0)
-    assert {score.auc for score in gate.scores(net, blind, 1)} == {0.5}
+    for score in gate.scores(net, blind, 1):
+        assert (score.auc, score.hardest) == (0.5, 0.5)
     supernova = curve_files.read(tmp_path / "ztf_bts.npz")
-    with pytest.raises(ValueError, match="gate-ztf on: it tells variable, transient, not SN Ia"):
+    with pytest.raises(ValueError, match="gate-ztf on: it tells Periodic, AGN, CV, TDE, supernova"):
         examine.examine(card, supernova, "transients", "all", "cpu")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ import numpy as np
 
 from models import cards, metrics, splits
 from models.curve_files import LABELS
-from models.evaluate import Score
 from models.studies import parts
 from models.studies.parts import Result, Say
-from models.transients import examples, figures, gate, inputs, sets, train
+from models.transients import examples, figures, gate, inputs, reality, sets, train
 from models.transients.curves import Curves
 from models.transients.examples import CLASSES, EYES
 from models.transients.fit import fit, probabilities
@@ -40,7 +39,8 @@ class Study:
     @property
     def settings(self) -> dict[str, Any]:
         """What results depend on."""
-        networks = [cards.find(f"transients-{survey}").weights_sha256 for survey in EYES]
+        names = [f"{kind}-{survey}" for kind in ("transients", "gate") for survey in EYES]
+        networks = [cards.find(name).weights_sha256 for name in names]
         return {"seed": self.seed, "epochs": self.epochs, "networks": networks}
 
     def parts(self) -> dict[str, Callable[[], Result]]:
@@ -49,6 +49,7 @@ class Study:
             "bts": self.out_of_fold,
             "snpcc": self.challenge,
             **{f"gate/{survey}": partial(self.gate, survey) for survey in EYES},
+            **{f"gate/{survey}/real": partial(self.reality, survey) for survey in EYES},
             **{name: partial(self.elsewhere, name) for name in ELSEWHERE},
         }
 
@@ -97,10 +98,22 @@ class Study:
             sky = gate.read_sky(self.data, survey, blind)
             recipe = replace(gate.RECIPE, epochs=self.epochs or gate.RECIPE.epochs)
             net = fit(gate.learned(sky, self.seed), EYES[survey], recipe, self.seed, self.device)
-            found: list[Score] = list(gate.scores(net, sky, self.seed))
-            result[name] = {str(score.points): score.auc for score in found}
-            result["objects"] = {str(score.points): score.objects for score in found}
+            result[name] = {
+                str(score.points): {
+                    key: getattr(score, key)
+                    for key in ("objects", "auc", "hardest", "ece", "recall", "giants")
+                }
+                for score in gate.scores(net, sky, self.seed)
+            }
         return result
+
+    def reality(self, survey: str) -> Result:
+        """What the shipped gate calls real sources, and such as none of its trainings saw."""
+        net = read(cards.find(f"gate-{survey}"))
+        return {
+            name: [asdict(found) for found in reality.ask(net, self.data, name)]
+            for name in reality.SETS[survey]
+        }
 
     def elsewhere(self, name: str) -> Result:
         """A set that the shipped network never saw: names of known classes, oddness of others."""

@@ -13,7 +13,7 @@ from models.cards import Card
 from models.domain import Domain, Unless
 from models.evaluate import Score
 from models.trained import Order, Trained
-from models.transients import examples, gate, naming, sets, variables
+from models.transients import examples, gate, groups, naming, sets
 from models.transients.augment import WHOLE
 from models.transients.curves import Curves, join
 from models.transients.examples import CLASSES, EYES, PLACES
@@ -96,11 +96,13 @@ def before(survey: str, order: Order) -> Trained:
     )
     name = gate.LENDERS[survey]
     facts = {
-        "data": "; ".join(SOURCES[each] for each in (name, "crts_south")),
+        "data": "; ".join(SOURCES[each] for each in (name, "crts_south"))
+        + "; generators (models/transients): active nuclei, tidal disruptions, dwarf novae",
         "objects": int(splits.training(sky.transients.split).sum()),
-        "curves": f"{gate.PAIRS} pairs an epoch: a transient, and a variable at its times, in its "
-        "bands and under its sky, cut after the same number of alerts; of the variables "
-        f"{variables.AGN_SHARE:.0%} are active nuclei (damped random walks)",
+        "curves": f"groups in {gate.PLACES} places an epoch: a supernova, and in its place, at its "
+        "times, in its bands and under its sky a periodic star, an active nucleus, a cataclysmic "
+        "variable and a tidal disruption; all cut after the same number of alerts",
+        "assumed": "all classes equally frequent",
     }
     stars = curve_files.read(order.data / "crts_south.npz")
     seen = stars.take(np.flatnonzero(~splits.test(stars.split))).fingerprints
@@ -109,7 +111,7 @@ def before(survey: str, order: Order) -> Trained:
         cards.declare(
             order.card,
             "transient",
-            gate.CLASSES,
+            groups.CLASSES,
             "an astrophysical source",
             _channel(survey, ("detection",)),
             EVERYTHING[survey],

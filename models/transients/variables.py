@@ -1,116 +1,161 @@
-"""Variable stars and galaxies as they would have alerted at the times of real transients.
+"""Variables of all kinds as they would have alerted at the times of real transients.
 
 The times, bands and errors of two surveys tell their objects apart without any physics. So each
-variable gets those of one transient, as bright as that was, minus a reference; what then has 5
-sigma alerts, and its transient keeps the same times only: but for the flux the two are equal.
+source gets those of one transient, about as bright as that was, minus a reference; what then has 5
+sigma alerts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from broker.cadence import SURVEYS
 from broker.grids import MICRODAYS
-from models.stars import Stars, folded, reference_flux, swings
+from broker.records import BANDS
+from models.stars import Stars, folded, swings
 from models.transients.curves import DETECTION_SIGMA, Curves
+from models.transients.light import Floats, Light, log_uniform, owners, reddened
 
-#: Share of galaxies with an active nucleus: a damped random walk of log brightness (MacLeod et al.
-#: 2010, ApJ 721, 1014: about 200 days, 0.1 to 0.4 mag).
-AGN_SHARE = 0.15
 #: No star is brighter than this in a survey's reference: it would saturate.
 SATURATES = {"ztf": 12.5, "lsst": 17.0}
 #: What the photometry of bright transients adds to the sky's noise.
 OWN_ERROR = 0.03
+#: Kinds of stars (class numbers of CRTS-S), and how many of the stars are of each. By the
+#: catalogue's numbers three in a hundred were red giants, which alert more often than any other.
+FAMILIES: Mapping[str, tuple[tuple[int, ...], float]] = {
+    "pulsating": ((1, 2, 3, 4, 9, 10, 11, 12, 13), 0.27),
+    "eclipsing": ((5, 6), 0.27),
+    "rotating": ((7,), 0.16),
+    "LPV": ((8,), 0.3),
+}
+LPV = 8
+#: g - r of each kind, mean and deviation: RR Lyrae (Sesar et al. 2010), delta Scuti alike; binaries
+#: and spotted stars as F to K dwarfs (Covey et al. 2007, AJ 134, 2398); others as these.
+COLOUR: Mapping[int, tuple[float, float]] = {
+    **dict.fromkeys((1, 2, 3, 4), (0.2, 0.1)),
+    5: (0.5, 0.2),
+    6: (0.4, 0.3),
+    7: (0.8, 0.25),
+    8: (1.5, 0.25),
+    9: (0.15, 0.1),
+}
+OTHERS = (0.4, 0.2)
+#: r - i of a red giant: V - I of 2 to 5 (Soszynski et al. 2009, AcA 59, 239), by Jordi et al. 2006
+#: (A&A 460, 339).
+GIANT = (0.7, 2.6)
+#: u - g of stars (Ivezic et al. 2007), of giants more; only LSST has u, and no training of ours.
+U_G, GIANT_U_G = 1.2, 2.4
+DUST = 0.06  #: mean E(B-V), exponentially distributed
+#: A star swings by more or less, band from band, than the usual one of its kind: the swing's
+#: distance from 1 is multiplied by something between these.
+MORE = (0.5, 1.7)
+#: The reference is a mean over so many exposures within so many days, any time before.
+EXPOSURES, WINDOW = 12, (30.0, 500.0)
 
 
-def pairs(
-    transients: Curves,
+def choose(
     stars: Stars,
     among: NDArray[np.int64],
-    survey: str,
+    count: int,
     draw: np.random.Generator,
-) -> tuple[Curves, Curves, NDArray[np.int64]]:
-    """Each transient at the times at which some variable in its place would have alerted.
+    candidates: int = 1,
+) -> NDArray[np.int64]:
+    """Stars (count * candidates,) out of `among`, families in their shares; candidates alike."""
+    members = [among[np.isin(stars.kind[among], kinds)] for kinds, _ in FAMILIES.values()]
+    share = np.array([s for _, s in FAMILIES.values()]) * [len(these) > 0 for these in members]
+    family = np.repeat(draw.choice(len(share), count, p=share / share.sum()), candidates)
+    result = np.zeros(len(family), np.int64)
+    for k, these in enumerate(members):
+        mine = family == k
+        if mine.any():
+            result[mine] = draw.choice(these, mine.sum())
+    return result
 
-    Parameters
-    ----------
-    transients : Curves
-        Points that alerted, at least one of each object.
-    stars : Stars
-    among : (star,) i8
-        Which of them to draw from.
-    survey : str
-        Of `broker.cadence.SURVEYS`: whose noise it is.
-    draw : numpy.random.Generator
 
-    Returns
-    -------
-    transients, variables : Curves
-        The same times, bands and number of points in both; label 1 and 0. Pairs of fewer than two
-        alerts are left out.
-    kind : (pair,) i8
-        Class number of the star, 0 for a galaxy with an active nucleus.
+def generate(
+    times: Curves, draw: np.random.Generator, stars: Stars, star: NDArray[np.int64]
+) -> Light:
+    """Light of the given star (object,) for each object, in units of its mean flux in r.
+
+    Its reference was taken at other phases; of one that changes slowly, within few cycles.
     """
-    count = len(transients)
-    owner = np.repeat(np.arange(count), transients.n)
-    star = draw.choice(among, count)
-    nucleus = draw.random(count) < AGN_SHARE
-    kind = np.where(nucleus, 0, stars.kind[star])
-    change = folded(
-        transients.time, transients.first, stars.phase, stars.magnitude, stars.first,
-        star, stars.period, draw.random(count),
-    )  # fmt: skip
-    memory = np.exp(draw.uniform(np.log(60), np.log(500), count))
-    spread = draw.uniform(0.1, 0.4, count)
-    walk = _walk(transients.time, transients.first, memory, draw.normal(size=len(owner)))
-    change = np.where(nucleus[owner], walk * spread[owner], change)
-    change *= swings(kind)[owner, transients.band]
-    # The reference is a mean over other nights: for a nucleus another stretch of its walk.
-    walked = 10 ** (-0.4 * spread * draw.normal(0, 0.7, count))
-    reference = np.where(nucleus, walked, reference_flux(stars.magnitude, stars.first, star))
-    relative = 10 ** (-0.4 * change) - reference[owner]
-    flux, error, found = observe(transients, relative, reference, survey, draw)
+    owner, count = owners(times), len(times)
+    kind, shift = stars.kind[star], draw.random(count)
+    swing = 1 + (swings(kind) - 1) * draw.uniform(*MORE, count)[:, None]
+    colour = colours(kind, draw)
 
-    keep = found & (np.add.reduceat(found, transients.first[:-1]) >= 2)[owner]
-    alike = transients.rows(keep)
-    some = np.flatnonzero(alike.n > 0)
-    variables = Curves(
-        alike.time, alike.band, alike.kind, flux[keep], error[keep], alike.first, 0 * alike.label,
-        stars.split[star],
-    )  # fmt: skip
-    alike = Curves(
-        alike.time, alike.band, alike.kind, alike.flux, alike.error, alike.first,
-        np.ones_like(alike.label), alike.split,
-    )  # fmt: skip
-    return alike.take(some), variables.take(some), kind[some]
+    def magnitudes(time: NDArray[np.int64], first: NDArray[np.int64]) -> Floats:
+        table = stars.phase, stars.magnitude, stars.first
+        result: Floats = folded(time, first, *table, star, stars.period, shift)
+        return result
+
+    now = magnitudes(times.time, times.first) * swing[owner, times.band]
+    window = log_uniform(draw, WINDOW, count)
+    begin = draw.uniform(0, 3000, count)
+    taken = begin[:, None] + window[:, None] * draw.random((count, EXPOSURES))
+    row = np.arange(count + 1) * EXPOSURES
+    then = magnitudes(np.rint(taken * MICRODAYS).astype(np.int64).ravel(), row)
+    then = then.reshape(count, 1, EXPOSURES) * swing[:, :, None]
+    reference = (10 ** (-0.4 * then)).mean(axis=2)  # (object, band)
+    level = colour[owner, times.band]
+    behind = level * reference[owner, times.band]
+    return Light(level * 10 ** (-0.4 * now) - behind, behind)
+
+
+def colours(kind: NDArray[np.int64], draw: np.random.Generator) -> Floats:
+    """Flux (object, band) of stars of these kinds, 1 in r before dust.
+
+    r - i and i - z follow g - r along the stellar locus (Covey et al. 2007), but for giants.
+    """
+    mean, deviation = np.array([COLOUR.get(k, OTHERS) for k in kind.tolist()]).T
+    g_r = draw.normal(mean, deviation)
+    giant = kind == LPV
+    r_i = np.where(giant, draw.uniform(*GIANT, len(kind)), 0.38 * g_r - 0.03)
+    i_z = 0.5 * r_i
+    u_g = np.where(giant, GIANT_U_G, U_G)
+    magnitude = np.zeros((len(kind), len(BANDS)))
+    magnitude[:, :6] = np.stack(
+        [g_r + u_g, g_r, 0 * g_r, -r_i, -r_i - i_z, -r_i - i_z - 0.5 * i_z], axis=1
+    )
+    result: Floats = 10 ** (-0.4 * magnitude) * reddened(draw.exponential(DUST, len(kind)))
+    return result
 
 
 def observe(
-    transients: Curves,
-    relative: NDArray[np.float64],
-    reference: NDArray[np.float64],
+    lenders: Curves,
+    light: Light,
     survey: str,
     draw: np.random.Generator,
+    brighter: tuple[float, float] = (0.0, 0.4),
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Difference flux and error (nJy) of variables under a transient's sky, and what has 5 sigma.
+    """Difference flux and error (nJy) of sources under a transient's sky, and what has 5 sigma.
 
     Parameters
     ----------
-    relative : (point,) f8
-        Flux minus reference, of a star of mean flux 1.
-    reference : (object,) f8
-        Likewise.
+    lenders : Curves
+        Real transients, each with at least one point.
+    light : Light
+        At their times.
+    survey : str
+        Of `broker.cadence.SURVEYS`: whose noise it is.
+    draw : numpy.random.Generator
+    brighter : (float, float)
+        Mean and deviation of the natural logarithm of the source's greatest change over the
+        transient's greatest flux.
     """
-    first, owner = transients.first[:-1], np.repeat(np.arange(len(transients)), transients.n)
-    own = np.maximum.reduceat(transients.flux.astype(np.float64), first)
-    most = np.maximum.reduceat(np.abs(relative), first)
-    wanted = own * np.exp(draw.normal(0, 0.3, len(own)))
-    scale = np.minimum(wanted / np.maximum(most, 1e-3), 10 ** (-0.4 * (SATURATES[survey] - 31.4)))
-    flux = relative * scale[owner]
-    sky = sky_error(transients)
-    total = np.maximum(flux + (scale * reference)[owner], 0.0)
+    first, owner = lenders.first[:-1], owners(lenders)
+    own = np.maximum.reduceat(lenders.flux.astype(np.float64), first)
+    most = np.maximum.reduceat(np.abs(light.change), first)
+    wanted = own * np.exp(draw.normal(*brighter, len(own)))
+    saturates = 10 ** (-0.4 * (SATURATES[survey] - 31.4))
+    behind = np.maximum.reduceat(light.behind, first)
+    scale = np.minimum(wanted / np.maximum(most, 1e-9), saturates / np.maximum(behind, 1e-3))
+    flux = light.change * scale[owner]
+    sky = sky_error(lenders)
+    total = np.maximum(flux + scale[owner] * light.behind, 0.0)
     camera = SURVEYS[survey]
     error = np.sqrt(sky**2 + total / camera.electrons_per_njy + (camera.floor * total) ** 2)
     flux += draw.normal(0, error)
@@ -122,23 +167,3 @@ def sky_error(transients: Curves) -> NDArray[np.float64]:
     """Errors (point,) f8 without the share that grows with the transient's own flux."""
     error = transients.error.astype(np.float64)
     return np.sqrt(np.maximum(error**2 - (OWN_ERROR * transients.flux) ** 2, (0.3 * error) ** 2))
-
-
-@njit(cache=True, nogil=True)
-def _walk(
-    time: NDArray[np.int64],
-    first: NDArray[np.int64],
-    memory: NDArray[np.float64],
-    noise: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """A damped random walk (point,) of deviation 1 and `memory` (object,) days."""
-    result = np.empty(len(time))
-    for i in range(len(first) - 1):
-        last = 0.0
-        for k in range(first[i], first[i + 1]):
-            kept = 0.0
-            if k > first[i]:
-                kept = np.exp(-(time[k] - time[k - 1]) / MICRODAYS / memory[i])
-            last = kept * last + np.sqrt(1.0 - kept * kept) * noise[k]
-            result[k] = last
-    return result
