@@ -14,8 +14,9 @@ from broker import taxonomy
 from broker.records import BANDS
 from models import cards, curve_files, examine, train
 from models.stars import Stars, folded, read_stars, swings
-from models.transients import carry, examples, fit, gate, groups, inputs, variables
+from models.transients import carry, examples, fit, gate, groups, inputs, reality, variables
 from models.transients.curves import Curves
+from models.transients.network import TransientNet
 
 U, G, R, I_ = (BANDS.index(band) for band in "ugri")
 
@@ -219,6 +220,33 @@ def test_a_gate_tells_stars_from_supernovae(
     supernova = curve_files.read(tmp_path / "ztf_bts.npz")
     with pytest.raises(ValueError, match="gate-ztf on: it tells Periodic, AGN, CV, TDE, supernova"):
         examine.examine(card, supernova, "transients", "all", "cpu")
+
+
+def test_real_magnitudes_are_held_against_what_the_star_is_like_when_quiet(tmp_path: Path) -> None:
+    """Half a dozen stars of 18 mag, each fifth night one of 15 mag, four points a night."""
+    night = np.repeat(np.arange(60), 4)
+    m = np.where(night % 5 == 0, 15.0, 18.0)
+    t = 54_000 + night + np.tile([0.0, 0.01, 0.02, 0.03], 60)
+    np.savez(
+        tmp_path / "crts_transients.npz", t=np.tile(t, 6), m=np.tile(m, 6),
+        e=np.full(6 * len(t), 0.05), b=np.zeros(6 * len(t), np.uint8),
+        off=np.arange(7) * len(t), ids=np.arange(6).astype(str), lab=np.full(6, 8),
+    )  # fmt: skip
+    these = reality.read(tmp_path, "crts_transients")
+    assert these.n.tolist() == [12] * 6  # one of each bright night
+    assert set(these.band) == {R}
+    expected = 10 ** (-0.4 * (15 - 31.4)) - 10 ** (-0.4 * (18 - 31.4))
+    np.testing.assert_allclose(these.flux, expected, rtol=1e-4)
+    net = TransientNet(examples.EYES["ztf"], 5, 16)
+    with torch.no_grad():
+        net.head.bias.add_(torch.tensor([50.0, 0, 0, 0, 0]))  # it calls all periodic
+    found = list(reality.ask(net, tmp_path, "crts_transients"))
+    assert [(f.kind, f.name, f.alerts, f.objects) for f in found] == [
+        ("CV", "CV", alerts, 6) for alerts in (3, 5, 10, 0)
+    ]
+    assert all(f.named.sum() == pytest.approx(1) for f in found)
+    assert found[0].right == found[0].named[2] == 0
+    assert found[0].named[0] == 1
 
 
 def test_curves_are_carried_to_other_bands_times_and_depths() -> None:

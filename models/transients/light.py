@@ -83,7 +83,9 @@ def log_uniform(draw: np.random.Generator, limits: tuple[float, float], count: i
 
 def walk(times: Curves, memory: Floats, draw: np.random.Generator) -> Floats:
     """A damped random walk (point,) of deviation 1 that forgets in `memory` (object,) days."""
-    return _walk(times.time, times.first, memory, draw.normal(size=len(times.time)))
+    noise = draw.normal(size=len(times.time))
+    result: Floats = _walk(times.time, times.first, memory, noise)
+    return result
 
 
 @njit(cache=True, nogil=True)
