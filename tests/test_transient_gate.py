@@ -56,11 +56,11 @@ def test_members_of_a_group_have_the_same_times_and_alert_at_each() -> None:
         for name in ("time", "band", "first"):
             np.testing.assert_array_equal(getattr(these, name), getattr(made.members[-1], name))
         assert (np.abs(these.flux) >= 4.99 * these.error).all()
-    assert [set(these.label) for these in made.members] == [{k} for k in range(5)]
+    assert [set(these.label) for these in made.members] == [{k} for k in range(4)]
     below = {c: (m.flux < 0).mean() for c, m in zip(groups.CLASSES, made.members, strict=True)}
     assert 0.3 < below["Periodic"] < 0.7  # brighter than its reference as often as fainter
     assert 0.3 < below["AGN"] < 0.7
-    assert below["TDE"] == below["supernova"] == 0
+    assert below["supernova"] == 0
     assert below["CV"] < 0.05
     peaks = [np.maximum.reduceat(np.abs(m.flux), m.first[:-1]) for m in made.members]
     for k, c in enumerate(groups.CLASSES[:-1]):
@@ -78,7 +78,7 @@ def test_groups_are_cut_together() -> None:
     assert made.after(0) is made
     curves, label = after.examples()
     assert (curves.n == 5).all()
-    assert label.tolist() == np.repeat(np.arange(5), len(after)).tolist()
+    assert label.tolist() == np.repeat(np.arange(4), len(after)).tolist()
 
 
 def test_families_of_stars_have_their_shares_and_candidates_are_alike() -> None:
@@ -166,21 +166,17 @@ def test_a_blind_gate_is_shown_all_classes_alike() -> None:
 def test_what_recurs_is_a_sum_and_pairs_of_classes_are_measured_each() -> None:
     assert groups.CLASSES[: len(groups.RECURRING)] == groups.RECURRING
     ids = [taxonomy.IDS[name] for name in groups.CLASSES]
-    assert ids == [2320, 2332, 2234, 2243, 2220]
+    assert ids == [2320, 2332, 2234, 2220]
     for name in groups.CLASSES:
         above = {"Recurring", "Non-Recurring"} & set(taxonomy.lineage(name))
         assert above == {"Recurring" if name in groups.RECURRING else "Non-Recurring"}
-    p = np.array(
-        [[0.4, 0.3, 0.1, 0.1, 0.1], [0.1, 0.2, 0.3, 0.3, 0.1], [0.1, 0.1, 0.1, 0.3, 0.4]],
-        np.float32,
-    )
+    p = np.array([[0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.6, 0.1], [0.1, 0.1, 0.3, 0.5]], np.float32)
     np.testing.assert_allclose(gate.recurring(p), [0.7, 0.3, 0.2], atol=1e-6)
-    label = np.array([0, 2, 4])
-    areas = gate.pairs(p, label)
-    assert len(areas) == 10
+    areas = gate.pairs(p, np.array([0, 2, 3]))
+    assert len(areas) == 6
     assert areas["Periodic", "supernova"] == areas["CV", "supernova"] == 1
     assert areas["Periodic", "CV"] == 1
-    assert np.isnan(areas["AGN", "TDE"])
+    assert np.isnan(areas["AGN", "CV"])
 
 
 def test_a_gate_tells_stars_from_supernovae(
@@ -203,13 +199,13 @@ def test_a_gate_tells_stars_from_supernovae(
     assert (np.diff(read.phase[:100]) >= 0).all()
     card = train.train(tmp_path, tmp_path / "a", "gate-ztf", device="cpu")
     assert card.classes == groups.CLASSES
-    assert card.class_ids == (2320, 2332, 2234, 2243, 2220)
-    assert card.assumes == (0.2,) * 5
+    assert card.class_ids == (2320, 2332, 2234, 2220)
+    assert card.assumes == (0.25,) * 4
     assert card.channel.kinds == ("detection",)
     after = {m["points"]: m for m in card.measured}
     assert after[5]["auc"] > 0.8
     assert 0.5 < after[5]["hardest"] < after[5]["auc"]
-    assert len(after[5]["recall"]) == 5
+    assert len(after[5]["recall"]) == 4
     assert np.mean(after[5]["recall"]) == pytest.approx(after[5]["balanced"], abs=1e-3)
     kept = cards.read(tmp_path / "a" / "gate-ztf.toml")
     assert kept.measured[0]["recall"] == list(card.measured[0]["recall"])
@@ -218,7 +214,7 @@ def test_a_gate_tells_stars_from_supernovae(
     for score in gate.scores(net, blind, 1):
         assert (score.auc, score.hardest) == (0.5, 0.5)
     supernova = curve_files.read(tmp_path / "ztf_bts.npz")
-    with pytest.raises(ValueError, match="gate-ztf on: it tells Periodic, AGN, CV, TDE, supernova"):
+    with pytest.raises(ValueError, match="gate-ztf on: it tells Periodic, AGN, CV, supernova"):
         examine.examine(card, supernova, "transients", "all", "cpu")
 
 
@@ -237,9 +233,9 @@ def test_real_magnitudes_are_held_against_what_the_star_is_like_when_quiet(tmp_p
     assert set(these.band) == {R}
     expected = 10 ** (-0.4 * (15 - 31.4)) - 10 ** (-0.4 * (18 - 31.4))
     np.testing.assert_allclose(these.flux, expected, rtol=1e-4)
-    net = TransientNet(examples.EYES["ztf"], 5, 16)
+    net = TransientNet(examples.EYES["ztf"], 4, 16)
     with torch.no_grad():
-        net.head.bias.add_(torch.tensor([50.0, 0, 0, 0, 0]))  # it calls all periodic
+        net.head.bias.add_(torch.tensor([50.0, 0, 0, 0]))  # it calls all periodic
     found = list(reality.ask(net, tmp_path, "crts_transients"))
     assert [(f.kind, f.name, f.alerts, f.objects) for f in found] == [
         ("CV", "CV", alerts, 6) for alerts in (3, 5, 10, 0)

@@ -111,7 +111,10 @@ class Study:
         """What the shipped gate calls real sources, and such as none of its trainings saw."""
         net = read(cards.find(f"gate-{survey}"))
         return {
-            name: [asdict(found) for found in reality.ask(net, self.data, name)]
+            name: [
+                asdict(found) | {"named": found.named.tolist()}
+                for found in reality.ask(net, self.data, name)
+            ]
             for name in reality.SETS[survey]
         }
 

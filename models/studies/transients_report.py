@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models import figures
 from models.reports import Section, Table
@@ -90,7 +91,7 @@ def _gates(results: Results) -> Section | None:
     if not areas:
         return None
     return Section(
-        "Periodic, nucleus, CV, TDE, supernova",
+        "Periodic, nucleus, CV, supernova",
         [
             "In the place of each test supernova, at its times, in its bands and with its errors, "
             "a source of every other class: area under the ROC curve after so many alerts of what "
@@ -118,9 +119,7 @@ def _reality(results: Results) -> Section | None:
             for kind, class_ in kinds.items():
                 after = {str(f["alerts"]): f for f in found if f["kind"] == kind}
                 shares = (
-                    f"{100 * f['named'][CLASSES.index(class_)]:.0f} of {f['objects']}"
-                    if (f := after.get(n))
-                    else ""
+                    f"{_percents(f['named'])} of {f['objects']}" if (f := after.get(n)) else ""
                     for n in (*_ALERTS, "0")
                 )
                 rows.append((f"gate-{survey}", name, kind, class_, *shares))
@@ -129,12 +128,12 @@ def _reality(results: Results) -> Section | None:
     return Section(
         "Gates asked of real sources",
         [
-            "None of these trained a gate; MALLORN is simulated from real ones. Share that is "
-            "called by its class, of so many objects that have so many alerts.",
+            "None of these trained a gate; MALLORN is simulated from real ones. Shares that are "
+            f"called {', '.join(CLASSES)}, of so many objects that have so many alerts.",
         ],
         [
             Table(
-                "Named right, %",
+                "Called, %",
                 ("gate", "set", "kind", "class", *(f"{n} alerts" for n in _ALERTS), "all"),
                 rows,
             )
@@ -168,6 +167,15 @@ def _elsewhere(results: Results) -> Section | None:
             Table("Odder than the known", ("set", "kind", "objects", "AUC"), odd),
         ],
     )
+
+
+def _percents(shares: NDArray[np.float64]) -> str:
+    """Shares in whole percents, one after the other.
+
+    >>> _percents(np.array([0.5, 0.126, 0.374]))
+    '50 13 37'
+    """
+    return " ".join(f"{100 * share:.0f}" for share in shares)
 
 
 _ALERTS = ("3", "5", "10", "30")

@@ -2,7 +2,8 @@
 
 van Velzen et al. 2021 (ApJ 908, 4) and Hammerstein et al. 2023 (ApJ 942, 9), who fit ZTF's: a rise
 like half a Gaussian, a decay that is exponential or a power law about t^-5/3 (Rees 1988), log10 of
-the temperature 4.1 to 4.6, which changes by -20 to 120 K a day.
+the temperature 4.1 to 4.6, which changes by -20 to 120 K a day. No gate that ships was trained with
+these: see `models.transients.groups.CLASSES`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The gate before the classifiers: is what alerts periodic, a nucleus, a CV, a TDE, a supernova?"""
+"""The gate before the classifiers: is what alerts periodic, a nucleus, a CV, a supernova?"""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from models.transients.network import KNOTS, TransientNet
 
 #: Whose transients lend times, bands and errors.
 LENDERS = {"ztf": "ztf_bts", "lsst": "snpcc"}
-RECIPE = Recipe(20, hidden=192)
+RECIPE = Recipe(14, hidden=192)
 #: Places of an epoch, and of what calibrates.
-PLACES, CALIBRATE = 3000, 4000
+PLACES, CALIBRATE = 3000, 3000
 #: Alerts after which the gate is measured (0: all), on so many groups of each test transient; no
 #: fewer groups say anything.
-ALERTS, TIMES, FEWEST = (0, 3, 5, 10, 20, 30, 50), 6, 100
+ALERTS, TIMES, FEWEST = (0, 3, 5, 10, 20, 30, 50), 4, 100
 SHORTEST = groups.SHORTEST
 #: Its probabilities assume that all classes are equally frequent.
 EVEN = np.full(len(CLASSES), 1 / len(CLASSES))

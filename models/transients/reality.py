@@ -22,7 +22,7 @@ from models.transients.fit import probabilities
 from models.transients.groups import CLASSES
 from models.transients.network import TransientNet
 
-#: Class numbers of the sets -> the gate's class; blazars are active nuclei.
+#: Class numbers of the sets -> the gate's class; blazars are active nuclei. TDEs have none.
 NAMES = {
     **dict.fromkeys((1, 2, 3, 4, 5, 15), "supernova"),
     6: "TDE",
@@ -56,8 +56,8 @@ class Found:
 
     @property
     def right(self) -> float:
-        """Share that is called by its class."""
-        return float(self.named[CLASSES.index(self.name)])
+        """Share that is called by its class; NaN of a class without a name."""
+        return float(self.named[CLASSES.index(self.name)]) if self.name in CLASSES else np.nan
 
 
 def read(folder: Path, name: str) -> Curves:

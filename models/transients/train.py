@@ -97,11 +97,11 @@ def before(survey: str, order: Order) -> Trained:
     name = gate.LENDERS[survey]
     facts = {
         "data": "; ".join(SOURCES[each] for each in (name, "crts_south"))
-        + "; generators (models/transients): active nuclei, tidal disruptions, dwarf novae",
+        + "; generators (models/transients): active nuclei, dwarf novae",
         "objects": int(splits.training(sky.transients.split).sum()),
         "curves": f"groups in {gate.PLACES} places an epoch: a supernova, and in its place, at its "
-        "times, in its bands and under its sky a periodic star, an active nucleus, a cataclysmic "
-        "variable and a tidal disruption; all cut after the same number of alerts",
+        "times, in its bands and under its sky a periodic star, an active nucleus and a "
+        "cataclysmic variable; all cut after the same number of alerts",
         "assumed": "all classes equally frequent",
     }
     stars = curve_files.read(order.data / "crts_south.npz")
