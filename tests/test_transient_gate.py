@@ -58,7 +58,7 @@ def test_members_of_a_group_have_the_same_times_and_alert_at_each() -> None:
         assert (np.abs(these.flux) >= 4.99 * these.error).all()
     assert [set(these.label) for these in made.members] == [{k} for k in range(4)]
     below = {c: (m.flux < 0).mean() for c, m in zip(groups.CLASSES, made.members, strict=True)}
-    assert 0.3 < below["Periodic"] < 0.7  # brighter than its reference as often as fainter
+    assert 0.3 < below["periodic"] < 0.7  # brighter than its reference as often as fainter
     assert 0.3 < below["AGN"] < 0.7
     assert below["supernova"] == 0
     assert below["CV"] < 0.05
@@ -174,8 +174,8 @@ def test_what_recurs_is_a_sum_and_pairs_of_classes_are_measured_each() -> None:
     np.testing.assert_allclose(gate.recurring(p), [0.7, 0.3, 0.2], atol=1e-6)
     areas = gate.pairs(p, np.array([0, 2, 3]))
     assert len(areas) == 6
-    assert areas["Periodic", "supernova"] == areas["CV", "supernova"] == 1
-    assert areas["Periodic", "CV"] == 1
+    assert areas["periodic", "supernova"] == areas["CV", "supernova"] == 1
+    assert areas["periodic", "CV"] == 1
     assert np.isnan(areas["AGN", "CV"])
 
 
@@ -214,7 +214,7 @@ def test_a_gate_tells_stars_from_supernovae(
     for score in gate.scores(net, blind, 1):
         assert (score.auc, score.hardest) == (0.5, 0.5)
     supernova = curve_files.read(tmp_path / "ztf_bts.npz")
-    with pytest.raises(ValueError, match="gate-ztf on: it tells Periodic, AGN, CV, supernova"):
+    with pytest.raises(ValueError, match="gate-ztf on: it tells periodic, AGN, CV, supernova"):
         examine.examine(card, supernova, "transients", "all", "cpu")
 
 

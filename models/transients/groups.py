@@ -21,16 +21,16 @@ from models.transients.curves import Curves, join
 from models.transients.fit import Examples
 from models.transients.light import Generator
 
-#: In the order of the networks' output. "Periodic" and "AGN" are what recurs, the others not:
+#: In the order of the networks' output. "periodic" and "AGN" are what recurs, the others not:
 #: that is DESC's own division, of which the probabilities of variable and transient are sums.
 #: A gate that knew tidal disruptions too (`models.transients.disruptions`) named a tenth to a third
 #: of the real ones, and took real nuclei for them: they have no name.
-CLASSES = ("Periodic", "AGN", "CV", "supernova")
-RECURRING = ("Periodic", "AGN")
+CLASSES = ("periodic", "AGN", "CV", "supernova")
+RECURRING = ("periodic", "AGN")
 #: How many of a class are tried in each place.
-CANDIDATES = {"Periodic": 4, "AGN": 4, "CV": 10}
+CANDIDATES = {"periodic": 4, "AGN": 4, "CV": 10}
 #: Natural logarithm of the greatest change over that of the supernova: stars are brighter.
-BRIGHTER = {"Periodic": (0.5, 0.8), "AGN": (0.0, 0.4), "CV": (0.3, 0.7)}
+BRIGHTER = {"periodic": (0.5, 0.8), "AGN": (0.0, 0.4), "CV": (0.3, 0.7)}
 #: Alerts below which a group tells nothing.
 SHORTEST = 2
 
@@ -92,12 +92,12 @@ def draw_groups(
         Of `broker.cadence.SURVEYS`: whose noise it is.
     draw : numpy.random.Generator
     """
-    tried = CANDIDATES["Periodic"]
+    tried = CANDIDATES["periodic"]
     star = variables.choose(stars, among, len(lenders), draw, tried)
     place = np.arange(len(lenders))
     generators: dict[str, Callable[[NDArray[np.int64]], Generator]] = {
         # Of the places that are still there.
-        "Periodic": lambda there: partial(
+        "periodic": lambda there: partial(
             variables.generate, stars=stars, star=star.reshape(-1, tried)[there].ravel()
         ),
         "AGN": lambda _: nuclei.generate,

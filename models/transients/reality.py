@@ -29,7 +29,7 @@ NAMES = {
     7: "AGN",
     14: "AGN",
     8: "CV",
-    17: "Periodic",
+    17: "periodic",
 }
 #: Sets of each survey. Catalina's magnitudes, which include the host, are taken for r.
 SETS = {"ztf": ("ztf_bts", "tde_ztf", "crts_transients"), "lsst": ("mallorn",)}
