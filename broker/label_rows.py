@@ -96,10 +96,11 @@ def label_rows(labels: Labels) -> tuple[NDArray[np.void], NDArray[np.uint8]]:
     """Rows of LABEL, one per label, and the heap that their spans point into.
 
     DESC's list holds, of a label with a reason, {300 NotClassified: 1}; of probabilities that are
-    conditional on something, {200 Residual: 1} until a gate stands before the network; else one
+    conditional on something, {200 Residual: 1} unless a gate stands before the network; else one
     entry per class id, probabilities added.
     """
-    ours, desc, which = _templates(labels.classes, labels.class_ids, bool(labels.conditional_on))
+    residual = bool(labels.conditional_on) and not labels.gated
+    ours, desc, which = _templates(labels.classes, labels.class_ids, residual)
     images = np.ascontiguousarray(labels.images.images)
     room = len(ours[0]) + max(len(desc[0]), len(_UNNAMED)) + _CONTEXT_ROOM
     rows, heap = np.empty(len(images), LABEL), np.empty(len(images) * room, np.uint8)

@@ -253,6 +253,7 @@ class Labels:
     ``reason`` (n,) u1 indexes REASONS; ``probabilities`` (n, class) f4 are NaN where there is a
     reason; they are conditional on ``conditional_on``. ``novelty`` (n,) f4 is how unlike all that
     the classifier was trained on the image is, NaN where it was not looked at or not known.
+    ``gated``: a gate stands before the classes, so that they are all that there may be.
     """
 
     images: Images
@@ -267,6 +268,7 @@ class Labels:
     grid_hash: str
     classified_ms: int
     novelty: NDArray[np.float32] | None = None
+    gated: bool = False
 
     def __len__(self) -> int:
         return len(self.reason)

@@ -21,6 +21,8 @@ from models import domain
 FOLDER = Path(__file__).parent / "weights"
 #: Of a file beside the weights, and of its hash among what the card says of the training.
 TYPICAL = "typical"
+#: What the card of a tree of networks (models.tree_cards) says in place of a network.
+TREE = "tree"
 #: Shares stand in a card with four digits.
 _ROUNDED = 1e-3
 
@@ -147,6 +149,9 @@ def read(path: Path) -> Card:
         The file lacks a key, or what it says does not fit together; the message names the file.
     """
     table = tomllib.loads(path.read_text())
+    if table.get("network") == TREE:
+        msg = f"{path}: a tree of networks; expected the card of one, such as those that it names"
+        raise ValueError(msg)
     try:
         classes = table["classes"]
         card = Card(
@@ -250,12 +255,17 @@ def _value(value: Any) -> str:
 
 
 def shipped() -> tuple[Card, ...]:
-    """All cards that come with the project, by name."""
-    return tuple(read(path) for path in sorted(FOLDER.glob("*.toml")))
+    """The cards of all networks that come with the project, by name."""
+    return tuple(read(path) for path in sorted(FOLDER.glob("*.toml")) if not is_tree(path))
 
 
-def find(name: str) -> Card:
-    """The shipped card of that name, or the one in the file that `name` is the path of.
+def is_tree(path: Path) -> bool:
+    """Whether a card is that of a tree of networks."""
+    return bool(tomllib.loads(path.read_text()).get("network") == TREE)
+
+
+def path_of(name: str) -> Path:
+    """The shipped card of that name, or the file that `name` is the path of.
 
     Raises
     ------
@@ -267,4 +277,17 @@ def find(name: str) -> Card:
         names = ", ".join(p.stem for p in sorted(FOLDER.glob("*.toml")))
         msg = f"no network is called {name!r}; there are: {names}, or the path of a card (.toml)"
         raise LookupError(msg)
-    return read(path)
+    return path
+
+
+def find(name: str) -> Card:
+    """The shipped network's card of that name, or the one in the file that `name` is the path of.
+
+    Raises
+    ------
+    LookupError
+        Neither; the message lists the shipped ones.
+    ValueError
+        It is no network's: broken, or a tree's.
+    """
+    return read(path_of(name))

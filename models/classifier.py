@@ -65,6 +65,8 @@ class Classifier:
     ----------
     device, precision : str
         What it runs on, for the log.
+    assumes : str
+        The proportions of the classes that its probabilities assume, for `Labels.params`.
     """
 
     def __init__(
@@ -89,7 +91,8 @@ class Classifier:
         self._assumed = self._prior if not prior else proportions(card, {})
         shares = zip(card.classes, self._prior.tolist(), strict=False)
         said = ",".join(f"{name}:{share:.4g}" for name, share in shares)
-        self._params = f"{card.params} assumes={said or 'unknown'}"
+        self.assumes = said or "unknown"
+        self._params = f"{card.params} assumes={self.assumes}"
         self._says_from = card.says_from
         self._clock = clock
         self._on_device_lost = on_device_lost

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from broker.inputs import Inputs
-    from models.cards import Card
     from models.classifier import Classifier
+    from models.tree import Tree
+    from models.tree_cards import AnyCard
     from workers.route import CurvesStage
     from workers.settings import Classify, Settings
 
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 _LIMIT = 500
 #: Each label is a whole file with the same header; the rest are numbers that hardly shrink.
 _COMPRESSION = {"decode": "none", "curves": "none", "classify": "lz4"}
-_networks: dict[tuple[Path, Classify], Classifier] = {}  # by the file of their weights
+#: By the file of their weights, or of the tree.
+_networks: dict[tuple[Path, Classify], Classifier | Tree] = {}
 _making = threading.Lock()
 
 
@@ -181,7 +183,7 @@ def _classify(
     )
 
 
-def network_of(settings: Settings, card: Card) -> Classifier:
+def network_of(settings: Settings, card: AnyCard) -> Classifier | Tree:
     """The classifier of a card, made once for a process."""
     key = card.weights, settings.classify
     if key in _networks:
@@ -201,17 +203,23 @@ def network_of(settings: Settings, card: Card) -> Classifier:
 
 
 def made(
-    settings: Settings, card: Card, lost: Callable[[str], None] = lambda words: None
-) -> Classifier:
+    settings: Settings, card: AnyCard, lost: Callable[[str], None] = lambda words: None
+) -> Classifier | Tree:
     """A card's classifier as the settings want it; `lost` is told of a GPU that fails."""
     from models.classifier import Classifier
+    from models.tree import Tree
+    from models.tree_cards import TreeCard
 
-    wanted = settings.classify
-    return Classifier(
-        card,
-        wanted.device,
-        wanted.max_batch,
-        precision=wanted.precision,
-        prior=classifiers.prior(settings, card),
-        on_device_lost=lost,
-    )
+    wanted, priors = settings.classify, classifiers.priors(settings, card)
+    networks = {
+        name: Classifier(
+            network,
+            wanted.device,
+            wanted.max_batch,
+            precision=wanted.precision,
+            prior=priors[name],
+            on_device_lost=lost,
+        )
+        for name, network in classifiers.networks(card).items()
+    }
+    return Tree(card, networks) if isinstance(card, TreeCard) else networks[card.name]

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.inputs import Inputs
-from models import cards
+from models import tree_cards
 from models.prior import proportions
+from models.tree_cards import TreeCard
 from workers.crew import SHADOW, SPANS
 from workers.errors import Misused
 from workers.topics import Namespace
 
 if TYPE_CHECKING:
     from models.cards import Card
+    from models.tree_cards import AnyCard
     from workers.settings import Settings
 
 
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 class Classifiers:
     """The cards of a stream: `models` label it, `shadows` are on trial."""
 
-    models: tuple[Card, ...]
-    shadows: tuple[Card, ...]
+    models: tuple[AnyCard, ...]
+    shadows: tuple[AnyCard, ...]
 
     @property
     def inputs(self) -> Inputs:
@@ -41,7 +43,7 @@ class Part:
     """What one thread of a worker does: a span; of the last one, what one classifier does."""
 
     span: str
-    card: Card | None = None
+    card: AnyCard | None = None
     shadow: bool = False
 
     @property
@@ -61,10 +63,10 @@ def of(settings: Settings) -> Classifiers:
         Two have one name: a label tells its classifier by that; or `classify.prior` does not fit.
     """
     models, shadows = (
-        tuple(cards.find(name) for name in names)
+        tuple(tree_cards.find(name) for name in names)
         for names in (settings.classify.models, settings.classify.shadow)
     )
-    seen: dict[str, Card] = {}
+    seen: dict[str, AnyCard] = {}
     for card in (*models, *shadows):
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", card.name):
             msg = (
@@ -80,33 +82,48 @@ def of(settings: Settings) -> Classifiers:
             )
             raise Misused(msg)
         seen[card.name] = card
+    there = dict.fromkeys(name for c in seen.values() for name in (c.name, *networks(c)))
     for word in settings.classify.prior:
-        if _parted(word)[0] not in seen:
-            msg = f"classify.prior: {word!r} is of no network here; there are {', '.join(seen)}"
+        if _parted(word)[0] not in there:
+            msg = f"classify.prior: {word!r} is of no network here; there are {', '.join(there)}"
             raise Misused(msg)
     for card in seen.values():
-        prior(settings, card)
+        priors(settings, card)
     return Classifiers(models, shadows)
 
 
-def prior(settings: Settings, card: Card) -> dict[str, float]:
-    """What `classify.prior` says of a network: the share of each of its classes; empty: nothing.
+def networks(card: AnyCard) -> dict[str, Card]:
+    """The networks of a card by their names: of a tree all, else itself."""
+    return {c.name: c for c in (card.networks if isinstance(card, TreeCard) else (card,))}
+
+
+def priors(settings: Settings, card: AnyCard) -> dict[str, dict[str, float]]:
+    """What `classify.prior` says of each network of a card: the share of each of its classes.
+
+    What it says of a tree is of the networks at its root, but where it names these themselves.
+    Empty: nothing.
 
     Raises
     ------
     Misused
         It does not fit what the network names.
     """
-    found = {}
+    said: dict[str, dict[str, float]] = {}
     for word in settings.classify.prior:
         name, of_class, share = _parted(word)
-        if name == card.name:
-            found[of_class] = share
-    try:
-        proportions(card, found)
-    except ValueError as error:
-        msg = f"classify.prior: {error}"
-        raise Misused(msg) from None
+        said.setdefault(name, {})[of_class] = share
+    roots = card.limbs.values() if isinstance(card, TreeCard) else ()
+    of_root = dict.fromkeys((limb.root.name for limb in roots), card.name)
+    found = {}
+    for name, network in networks(card).items():
+        of = name if name in said else of_root.get(name, name)
+        found[name] = said.get(of, {})
+        try:
+            proportions(network, found[name])
+        except ValueError as error:
+            what = "" if of == name else f"{of} takes one of the classes at its root: "
+            msg = f"classify.prior: {what}{error}"
+            raise Misused(msg) from None
     return found
 
 

@@ -183,10 +183,11 @@ def taxonomy(*, json: bool = False) -> None:
         A JSON line for each class, with all that it lies in.
     """
     from broker.taxonomy import IDS, TREE, lineage
-    from models import cards
+    from models import tree_cards
     from workers.show import json_line
 
-    naming = {name: [c.name for c in cards.shipped() if name in c.classes] for name in TREE}
+    every = tree_cards.shipped()
+    naming = {name: [c.name for c in every if name in c.classes] for name in TREE}
     if not json:
         for name in sorted(TREE, key=lambda n: [(TREE[x].id or 9999, x) for x in lineage(n)[::-1]]):
             node, indent = TREE[name], "  " * (len(lineage(name)) - 1)
