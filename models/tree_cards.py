@@ -217,3 +217,13 @@ def find(name: str) -> AnyCard:
     """
     path = cards.path_of(name)
     return read(path) if cards.is_tree(path) else cards.read(path)
+
+
+def branches() -> dict[str, set[str]]:
+    """Of each class that a shipped tree shares out, the classes that it shares it out among."""
+    found: dict[str, set[str]] = {}
+    for card in shipped():
+        for name, root in roots(card).items():
+            if name != root:
+                found.setdefault(root, set()).add(name)
+    return found

@@ -10,7 +10,7 @@ import pytest
 from commands import nightjar
 
 from broker.taxonomy import DESC, IDS, NOT_CLASSIFIED, RESIDUAL, TREE, below, lineage, read
-from models import cards
+from models import tree_cards
 from workers import cli
 from workers.labels import Wanted, share
 
@@ -30,8 +30,8 @@ def test_every_class_has_its_parents() -> None:
             assert {number // 10 * 10, number // 100 * 100, number // 1000 * 1000} <= above
 
 
-@pytest.mark.parametrize("card", cards.shipped(), ids=lambda card: card.name)
-def test_children_add_up_on_every_card(card: cards.Card) -> None:
+@pytest.mark.parametrize("card", tree_cards.shipped(), ids=lambda card: card.name)
+def test_children_add_up_on_every_card(card: tree_cards.AnyCard) -> None:
     p = np.random.default_rng(1).dirichlet(np.ones(len(card.classes))).tolist()
     said = dict(zip(card.classes, p, strict=True))
     label = {"classes": [{"name": name, "probability": said[name]} for name in said]}
@@ -57,8 +57,28 @@ def test_labels_are_asked_for_by_a_class_or_by_what_it_lies_in() -> None:
     assert not Wanted("RR Lyrae", 0.85)(row)
     assert Wanted("Periodic", 0.99)(row)
     assert not Wanted("EB", 0.1)(row)  # the likeliest is no binary
+    three = [{"name": n, "probability": p} for n, p in (("RRab", 0.3), ("RRc", 0.25), ("EW", 0.45))]
+    assert Wanted("RR Lyrae", 0.5)(row | {"classes": three})  # more than half
+    assert not Wanted("RRab")(row | {"classes": three})
     with pytest.raises(LookupError, match="no class is called 'RR'"):
         Wanted("RR")
+
+
+def test_what_a_tree_of_networks_shares_out_lies_in_the_class_that_has_it() -> None:
+    branches = tree_cards.branches()
+    card = tree_cards.find("sky")
+    assert isinstance(card, tree_cards.TreeCard)
+    assert set(branches) == {name for limb in card.limbs.values() for name in limb.branches}
+    for name, leaves in branches.items():
+        classes = [{"name": leaf, "probability": 0.95 / len(leaves)} for leaf in sorted(leaves)]
+        other = next(n for n in card.root.classes if n != name)
+        row = {"survey": "ztf", "classifierName": "sky 1"}
+        row |= {"classes": [*classes, {"name": name, "probability": 0}]}
+        row["classes"].append({"name": other, "probability": 0.05})
+        assert Wanted(name, 0.94, branches=branches)(row)
+        assert not Wanted(name, 0.96, branches=branches)(row)
+        assert not Wanted(name, 0.1)(row)
+        assert not Wanted(other, branches=branches)(row)
 
 
 def test_a_broken_tree_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from broker.clock import now_ms
 from broker.packets import Shares, Simulation
-from workers import classifiers, report, topics
+from workers import classifiers, naming, report, topics
 from workers.assembly import make
 from workers.crew import Crew, spans_of
 from workers.errors import Failed
@@ -90,7 +90,7 @@ def demo(settings: Settings, objects: int = OBJECTS, nights: int = NIGHTS, seed:
             if len(known.models) > 1:
                 console.rule(f"{card.classifier}", align="left")
             console.print(report.outcomes(totals, group))
-            for table in report.names(read, kinds, card.classes):
+            for table in naming.names(read, kinds, card):
                 console.print(table)
             console.print(report.latency(read, since_ms))
         console.print(

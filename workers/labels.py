@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +22,10 @@ Label = dict[str, Any]
 class Wanted:
     """Which labels are asked for; None is any.
 
-    `name` is the likeliest class, or a class of the taxonomy that it lies in: all that lie in that
-    must together reach `min_probability`. `model` is the classifier's name without its version.
+    `name` is the likeliest class, or a class of the taxonomy that it lies in, or that has more than
+    half: all that lie in that must together reach `min_probability`. In a class that a tree of
+    networks shares out (`branches`) lie those among which it does. `model` is the classifier's name
+    without its version.
 
     Raises
     ------
@@ -35,18 +37,23 @@ class Wanted:
     min_probability: float = 0.0
     survey: str | None = None
     model: str | None = None
+    branches: Mapping[str, Collection[str]] = field(default_factory=dict)
     _within: frozenset[str] | None = field(init=False)
 
     def __post_init__(self) -> None:
-        within = None if self.name is None else taxonomy.below(self.name)
+        within = None
+        if self.name is not None:
+            within = taxonomy.below(self.name).union(self.branches.get(self.name, ()))
         object.__setattr__(self, "_within", within)
 
     def __call__(self, label: Label) -> bool:
         name, probability = best(label)
+        inside = True
         if self._within is not None:
             probability = share(label, self._within)
+            inside = name in self._within or probability > 0.5
         return (
-            (self._within is None or name in self._within)
+            inside
             and probability >= self.min_probability
             and (self.survey is None or label["survey"] == self.survey)
             and (self.model is None or classifier_of(label["classifierName"]) == self.model)

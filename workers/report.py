@@ -1,9 +1,8 @@
-"""A finished namespace in words: where alerts went, how right the names are, how fast they came."""
+"""A finished namespace in words: where alerts went, and how fast the names came."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +13,9 @@ from rich.table import Table
 import schemas
 from broker.avro import Reader
 from broker.avro import Table as Columns
-from broker.records import KINDS, REASONS
+from broker.records import KINDS
 from workers.follow import Totals
 from workers.whole import read_whole
-
-#: Numbers of detections between which the names are held against the truth.
-STEPS = (1, 5, 10, 20, 50, 100, 1_000_000)
 
 _LABEL = np.dtype(
     [
@@ -115,54 +111,6 @@ def outcomes(totals: Totals, group: str | None = None) -> Table:
     closes = "the sum closes" if left == 0 else f"{left:,} WITHOUT OUTCOME"
     out.add_row(f"received ({closes})", f"{totals.received:,}", style="bold")
     return out
-
-
-def names(read: Read, truth: Mapping[bytes, str], classes: Iterable[str]) -> list[Table]:
-    """Labels against truth by number of detections, for the kinds that the model knows, and apart
-    what it said of the others."""
-    known = tuple(classes)
-    kind = np.array([truth.get(o, "?") for o in read.labels["object"].tolist()])
-    name = np.char.decode(read.name, "ascii")
-    named = read.labels["reason"] == REASONS.index("none")
-    right = Table(
-        title="Right names among the labelled, by detections in the light curve",
-        title_justify="left",
-        caption="n: labels; the network saw real stars only (CRTS), never these simulated ones",
-        caption_justify="left",
-    )
-    right.add_column("truth")
-    edges = list(itertools.pairwise(STEPS))
-    for low, high in edges:
-        right.add_column(f"{low}-{high - 1}" if high < 1_000_000 else f"{low}+", justify="right")
-    right.add_column("n", justify="right")
-    for of in (*known, None):
-        chosen = named & (np.isin(kind, known) if of is None else kind == of)
-        if not chosen.any():
-            continue
-        if of is None:
-            right.add_section()
-        cells = []
-        for low, high in edges:
-            some = chosen & (read.detections >= low) & (read.detections < high)
-            cells.append(f"{(name == kind)[some].mean():.0%}" if some.any() else "")
-        right.add_row(of or "all", *cells, f"{chosen.sum():,}", style="bold" if of is None else "")
-    others = Table(title="Not in the model", title_justify="left")
-    others.add_column("truth")
-    others.add_column("labels", justify="right")
-    others.add_column("what was said")
-    for of in sorted(set(kind.tolist()) - set(known)):
-        chosen = kind == of
-        said: dict[str, int] = {}
-        for word, reason, is_named in zip(
-            name[chosen], read.labels["reason"][chosen].tolist(), named[chosen], strict=True
-        ):
-            key = f"named {word}" if is_named else REASONS[reason]
-            said[key] = said.get(key, 0) + 1
-        ordered = sorted(said.items(), key=lambda item: -item[1])
-        others.add_row(
-            of, f"{chosen.sum():,}", ", ".join(f"{word} {n:,}" for word, n in ordered[:4])
-        )
-    return [right, others]
 
 
 def latency(read: Read, since_ms: int) -> Table:

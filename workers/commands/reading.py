@@ -150,8 +150,8 @@ def labels(
     follow
         Start at the end and go on until Ctrl-C.
     class_
-        Only labels whose likeliest class is this, or lies in it: RRab, or RR Lyrae; `nightjar
-        taxonomy` prints all.
+        Only labels whose likeliest class is this, or lies in it: RRab, or RR Lyrae (`nightjar
+        taxonomy` prints all), or comes of it in a tree of networks.
     min_probability
         Only labels that give that class at least so much.
     survey
@@ -163,11 +163,12 @@ def labels(
     json
         Whole labels as JSON lines.
     """
+    from models.tree_cards import branches
     from workers.labels import Wanted, read_labels
     from workers.show import json_line, label_line
     from workers.topics import SHADOW
 
-    wanted = Wanted(class_, min_probability, survey, model)
+    wanted = Wanted(class_, min_probability, survey, model, branches())
     say = json_line if json else label_line
     kind = SHADOW if shadow else "labels"
     for label in read_labels(entered(begun(settings)), wanted, follow, kind):
