@@ -67,7 +67,13 @@ class Fragile:
 class Stream:
     """A survey's topic, a namespace, and parts of workers in threads of this process."""
 
-    def __init__(self, kafka: LocalKafka, namespace: str, folder: Path) -> None:
+    def __init__(
+        self,
+        kafka: LocalKafka,
+        namespace: str,
+        folder: Path,
+        classify: Classify | None = None,
+    ) -> None:
         self.kafka, self.name = kafka, namespace
         self.survey = f"{namespace}-survey"
         self.settings = Settings(
@@ -76,7 +82,7 @@ class Stream:
             state_dir=folder / "state",
             kafka=Kafka(bootstrap_servers=kafka.bootstrap),
             source=Source(topics=(self.survey,)),
-            classify=Classify(models=("crts-rows",)),
+            classify=classify or Classify(models=("crts-rows",)),
         )
         assembly.make(self.settings, classifiers.of(self.settings).namespace(namespace))
         self.ledger = Follower(self.settings.kafka.client(), f"{namespace}.ledger")
