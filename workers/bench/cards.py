@@ -12,11 +12,13 @@ from models import cards
 
 
 def test_card(name: str, survey: str, folder: Path) -> str:
-    """The card to measure a survey with: its path.
+    """The card to measure a survey with: its path; of a tree, which stays as it is, its name.
 
     The shipped network with its own weights; what it says of difference fluxes means nothing, but
     costs as much. ELAsTiCC has no total fluxes; for the others too every alert is in the domain.
     """
+    if cards.is_tree(cards.path_of(name)):
+        return name
     shipped = cards.find(name)
     photometry = "difference" if survey == "elasticc" else "total"
     folder.mkdir(parents=True, exist_ok=True)

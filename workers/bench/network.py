@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from broker.beside import Beside
 from broker.curves import Curves
 from broker.decode import Decoder
+from broker.records import Images
 from broker.store import MemoryStore
-from models import cards, catalogue, evaluate, forward
+from models import catalogue, evaluate, forward, tree_cards
 from models.cards import Card
 from models.classifier import Classifier
-from workers.bench.figures import Figure, figure, in_turns, least, most
+from models.tree import Tree
+from models.tree_cards import AnyCard, TreeCard
+from workers.bench.figures import Figure, figure, in_turns, least, most, thread_us
 from workers.errors import Failed
 
 if TYPE_CHECKING:
@@ -37,11 +40,28 @@ Fed = list[evaluate.Eaten]
 
 def measure(bench: Bench) -> list[Figure]:
     """Each network, on the CPU, and on the GPU where there is one."""
-    return [row for model in bench.models for row in _network(bench, cards.find(model))]
+    return [row for model in bench.models for row in _one(bench, tree_cards.find(model))]
+
+
+def _one(bench: Bench, card: AnyCard) -> list[Figure]:
+    return _tree(bench, card) if isinstance(card, TreeCard) else _network(bench, card)
+
+
+def _tree(bench: Bench, card: TreeCard) -> list[Figure]:
+    """What an alert costs, each network that it comes to and all that is around them."""
+    tree = Tree(card, {c.name: Classifier(c, "cpu", _BATCH) for c in card.networks})
+    batches = [batch for batch in of_night(card, bench) if len(batch)]
+    alerts = sum(map(len, batches))
+
+    def turn() -> float:
+        return thread_us(lambda: [tree.classify(batch) for batch in batches], alerts)
+
+    (us,) = in_turns(bench.rounds, turn)
+    return [figure(f"{card.name}: cpu, fp32, an alert", us, "µs")]
 
 
 def _network(bench: Bench, card: Card) -> list[Figure]:
-    fed = of_test_split(card, bench.light_curves) if bench.light_curves else of_night(card, bench)
+    fed = of_test_split(card, bench.light_curves) if bench.light_curves else fed_by(card, bench)
     Classifier(card, "cpu")  # one thread for all of torch, as the classify span has it
     devices = ["cpu"]
     if forward.choose_device("auto") != "cpu":
@@ -105,15 +125,21 @@ class Watched(forward.Forward):
         return forward.Forward.whole(self, counts, n, beside)
 
 
-def of_night(card: Card, bench: Bench) -> Fed:
-    """What the network is fed of the simulated stars of ZTF."""
+def of_night(card: AnyCard, bench: Bench) -> Iterator[Images]:
+    """Images of the simulated stars of ZTF."""
+    decoder, curves = Decoder(), Curves(card.inputs, MemoryStore())
+    for packets in bench.night("ztf").batches(4000):
+        yield curves.add(decoder.decode(packets)[0]).images
+        curves.commit()
+
+
+def fed_by(card: Card, bench: Bench) -> Fed:
+    """What the network is fed of them."""
     plain = forward.prepare(card, "cpu", (_BATCH,))
     watched = Watched(**{each.name: getattr(plain, each.name) for each in fields(plain)})
     classifier = Classifier(card, "cpu", _BATCH, prepare=lambda *_: watched)
-    decoder, curves = Decoder(), Curves(card.inputs, MemoryStore())
-    for packets in bench.night("ztf").batches(4000):
-        classifier.classify(curves.add(decoder.decode(packets)[0]).images)
-        curves.commit()
+    for images in of_night(card, bench):
+        classifier.classify(images)
     return _whole_batches(watched.fed)
 
 
