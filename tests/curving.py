@@ -20,7 +20,7 @@ from broker.decode import Decoder
 from broker.packets import Shares, Simulation
 from broker.records import Images, Packets
 from broker.store import MemoryStore
-from models import cards
+from models import tree_cards
 from workers import slots, topics
 from workers.assembly import run
 from workers.classifiers import Part
@@ -31,7 +31,7 @@ from workers.route import keyed
 from workers.settings import Kafka, Settings
 
 PARTITIONS = 4
-INPUTS = cards.find(Settings().classify.models[0]).inputs
+INPUTS = tree_cards.find(Settings().classify.models[0]).inputs
 
 
 class Record(NamedTuple):

@@ -8,6 +8,10 @@ from collections.abc import Callable
 from rewritten import Run, Said, Topics, changed_row
 from streams import label
 
+from workers.settings import Settings
+
+MODEL = Settings().classify.models[0]
+
 
 def only(said: Said, what: str) -> Said:
     """The one fault there is, which is of this kind."""
@@ -44,7 +48,7 @@ def test_people_get_a_table(audited: Run) -> None:
     first, heads, line, verdict = done.stdout.splitlines()
     assert f"{len(audited.topics['ledger']):,} transactions" in first
     assert heads.split()[:4] == ["survey", "partition", "classifier", "received"]
-    assert line.split()[:2] == [f"{audited.name}.packets[0]", "crts-periodic"]
+    assert line.split()[:2] == [f"{audited.name}.packets[0]", MODEL]
     assert verdict == "Nothing is missing, nothing is doubled: every alert has its one outcome."
     done = audited.nightjar("audit", namespace="nowhere")
     assert done.returncode == 1
@@ -61,7 +65,7 @@ def test_a_label_that_was_removed(audited: Run) -> None:
     assert fault["what"] == one["what"] == "missing"
     packets = f"{audited.name}.packets"
     assert (fault["topic"], fault["partition"], fault["labels"]) == (packets, 0, 1)
-    assert fault["classifier"] == "crts-periodic"
+    assert fault["classifier"] == MODEL
     assert (one["alert_id"], one["object"]) == (gone["alertId"], f"ztf:{gone['object']}")
     assert one["origin"] == {n: gone[n] for n in ("topic", "partition", "offset", "record")}
     assert one["topic"] == f"{name}.detections"

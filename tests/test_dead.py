@@ -25,6 +25,7 @@ from broker.packets import HTML, Shares, Simulation
 from broker.records import Detections, Packets
 from workers import topics
 from workers.local_kafka import LocalKafka
+from workers.settings import Settings
 
 
 class Place:
@@ -33,7 +34,7 @@ class Place:
     def __init__(self, kafka: LocalKafka, namespace: str, folder: Path) -> None:
         self.kafka, self.namespace, self.folder = kafka, namespace, folder
         self.survey = f"{namespace}-survey"
-        self.names = topics.Namespace(namespace, ("crts-periodic",))
+        self.names = topics.Namespace(namespace, Settings().classify.models)
         self.settings = {
             "kafka_bootstrap_servers": kafka.bootstrap,
             "namespace": namespace,

@@ -126,10 +126,10 @@ def straight_hashes(bootstrap: str, namespace: str) -> set[int]:
     from broker import wire
     from broker.curves import Curves
     from broker.store import MemoryStore
-    from models import cards
+    from models import tree_cards
     from workers.settings import Settings
 
-    inputs = cards.find(Settings().classify.models[0]).inputs
+    inputs = tree_cards.find(Settings().classify.models[0]).inputs
     hashes: set[int] = set()
     for part in read_topic(bootstrap, f"{namespace}.detections").values():
         curves = Curves(inputs, MemoryStore())

@@ -43,7 +43,7 @@ class Place:
 
     def make(self, name: str) -> None:
         client = {"bootstrap.servers": self.kafka.bootstrap}
-        namespace = topics.Namespace(name, ("crts-periodic",))
+        namespace = topics.Namespace(name, Settings().classify.models)
         topics.ensure(client, namespace, 2, 1)
         for source, count in ((self.survey, 2), ("ledger", 1)):
             topics.twin(self.admin, namespace, source, count, 1, never)
@@ -133,7 +133,11 @@ def test_ls_and_drop_while_a_worker_lives_and_after(place: Place, kafka: LocalKa
     assert place.left(place.name) == (set(), set(), False)
     assert len(place.left(place.other)[0]) == len(topics.KINDS) + 2
     assert place.left(place.other)[1:] == (
-        {f"{place.other}.decode", f"{place.other}.curves", f"{place.other}.classify.crts-periodic"},
+        {
+            f"{place.other}.decode",
+            f"{place.other}.curves",
+            f"{place.other}.classify.{Settings().classify.models[0]}",
+        },
         True,
     )
     there = place.admin.list_topics(timeout=10).topics

@@ -19,9 +19,10 @@ from guarded import OURS, REFUSED, TAKEN, THEIRS, VARIABLE, House, listening
 
 from workers import security
 from workers.errors import Misused
+from workers.settings import Settings
 
 #: All that a state directory may hold, whatever objects are called.
-SPANS = r"(decode|curves|classify(/crts-periodic)?)"
+SPANS = rf"(decode|curves|classify(/{Settings().classify.models[0]})?)"
 STATE = rf"(place|nightjar(/{SPANS}(/\d+(/lock|(/\d+)?(/(data|lock)\.mdb)?)?)?)?)"
 
 

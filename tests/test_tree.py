@@ -415,3 +415,31 @@ def test_a_name_of_two_branches_has_both_shares(images: Images) -> None:
     columns = [labels.classes.index(name) for name in BRANCH.classes]
     np.testing.assert_allclose(labels.probabilities[spoke][:, columns], alike, atol=1e-6)
     assert spoke.any()
+
+
+def test_networks_are_asked_only_what_counts(images: Images, labels: Labels) -> None:
+    """A root of its own survey, a branch of what the root named: the rest would be in vain."""
+    asked: dict[str, set[int]] = {}
+
+    class Watched:
+        def __init__(self, card: Card) -> None:
+            self.card, self.network = card, tree()._of[card.name]
+            self.assumes, self.device = self.network.assumes, self.network.device
+            self.precision = self.network.precision
+
+        def classify(self, some: Images) -> Labels:
+            open_ = np.flatnonzero(some.images["reason"] == 0).tolist()
+            asked.setdefault(self.card.name, set()).update(open_)
+            return self.network.classify(some)
+
+    watched = {card.name: Watched(card) for card in SKY.networks}
+    found = Tree(SKY, watched).classify(images)  # type: ignore[arg-type]
+    assert np.array_equal(found.probabilities, labels.probabilities, equal_nan=True)
+    for survey, limb in SKY.limbs.items():
+        here = images.images["survey"] == SURVEYS.index(survey)
+        of_root = here & (images.images["reason"] == 0)
+        assert asked[limb.root.name] == set(np.flatnonzero(of_root).tolist())
+        named_here = set(np.flatnonzero(here & (labels.reason == 0)).tolist())
+        for branch in limb.branches.values():
+            assert asked[branch.name] >= named_here
+            assert not asked[branch.name] & set(np.flatnonzero(labels.reason).tolist())

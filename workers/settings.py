@@ -79,7 +79,8 @@ class Classify:
     earliest that is still kept."""
     prior: Words = ()
     """Proportions of the classes in this stream, NETWORK.CLASS=SHARE each; in TOML a table for each
-    network. Empty: those that each network's card says its probabilities assume."""
+    network. Of a tree of networks they are of the classes at its root. Empty: those that each
+    network's card says its probabilities assume."""
     device: str = "auto"
     """cpu, cuda, cuda:N, or auto: the GPU where there is one."""
     precision: Literal["fp32", "bf16"] = "fp32"
