@@ -24,6 +24,7 @@ from broker.light_curve import (
 from broker.measurements import (
     channel_magnitude,
     exposure_hash,
+    looks_at,
     measurement_hash,
     microdays,
     precedes,
@@ -137,7 +138,7 @@ def enter(curve: Curve, n: int, i: int, kinds_apart: bool, channels: Channels) -
     point = curve.points[i]
     no_rivals = alone(curve, n, i)
     for c in range(len(channels.rows)):
-        if usable(point, channels.rows[c]):
+        if looks_at(channels.rows[c], kinds_apart) and usable(point, channels.rows[c]):
             rival = -1 if no_rivals else best_rival(curve, i, kinds_apart, channels, c)
             if rival >= 0 and precedes(point, curve.points[rival]):
                 take_out(curve, rival, channels, c)
@@ -153,7 +154,7 @@ def leave(curve: Curve, n: int, i: int, kinds_apart: bool, channels: Channels) -
     link_exposures(curve, n, -1)
     point = curve.points[i]
     for c in range(len(channels.rows)):
-        if usable(point, channels.rows[c]):
+        if looks_at(channels.rows[c], kinds_apart) and usable(point, channels.rows[c]):
             rival = best_rival(curve, i, kinds_apart, channels, c)
             if rival < 0 or precedes(point, curve.points[rival]):
                 take_out(curve, i, channels, c)

@@ -53,8 +53,9 @@ class Channel:
         broker.periodogram.PEAKS, and only with a periodogram.
     survey, bands
         Of asinh photometry alone: whose softening fluxes it has (broker.asinh), and the bands that
-        enter, in the network's order. An image then has one more block, of all of them together:
-        their course and numbers (broker.course), float32.
+        enter, in the network's order. ZTF's are for objects of ZTF, others for those of the other
+        surveys (ELAsTiCC's are as LSST's). An image then has one more block, of all of them
+        together: their course and numbers (broker.course), float32.
 
     Raises
     ------
@@ -129,7 +130,10 @@ class Inputs:
     @property
     def hash(self) -> int:
         """63 bits of the channels in their order."""
-        return _hash(*(channel.hash for channel in self.channels))
+        words: list[object] = [channel.hash for channel in self.channels]
+        if any(channel.bands for channel in self.channels):
+            words.append("objects of its survey alone")  # kept counts of before are made anew
+        return _hash(*words)
 
     @staticmethod
     def union(several: Iterable[Inputs]) -> Inputs:

@@ -47,7 +47,8 @@ ROW = np.dtype(_LAYOUT)
 #: A channel as the kernels read it; `kinds` has bit k for kind k, `scalars` are indexes. `beside`
 #: bytes stand beside the counts; `periodogram` is 1 if one is among them. Of asinh photometry
 #: `together` numbers stand in the block of all bands, of which `place` says where the network has
-#: each (-1: not at all), and `soft` its softening flux in nJy (0: not at all).
+#: each (-1: not at all), and `soft` its softening flux in nJy (0: not at all); `ztf` says for whose
+#: objects it is (1: ZTF's, 0: those of the others; -1: anybody's, as of other photometry).
 CHANNEL = np.dtype(
     [
         ("hash", "i8"),
@@ -64,6 +65,7 @@ CHANNEL = np.dtype(
         ("together", "i8"),
         ("place", "i8", (len(BANDS),)),
         ("soft", "f8", (len(BANDS),)),
+        ("ztf", "i8"),
     ]
 )
 
@@ -82,6 +84,7 @@ def channel_rows(channels: Sequence[Channel]) -> NDArray[np.void]:
         row["n_scalars"] = len(channel.scalars)
         row["scalars"][: len(channel.scalars)] = [SCALARS.index(name) for name in channel.scalars]
         row["together"], row["place"] = channel.together, -1
+        row["ztf"] = channel.survey == "ztf" if channel.bands else -1
         for place, band in enumerate(channel.bands):
             number = BANDS.index(band)
             row["place"][number], row["soft"][number] = place, softening(channel.survey)[number]
@@ -141,6 +144,12 @@ def usable(point: Any, channel: Any) -> bool:
         known = np.isfinite(point.flux_njy) and 0.0 < point.flux_err_njy < np.inf
         return bool(known and channel.soft[point.band] > 0.0)
     return bool(0.0 < flux(point, channel) < np.inf)
+
+
+@njit(cache=True, nogil=True)
+def looks_at(channel: Any, ztf: bool) -> bool:
+    """Whether the channel is for objects of ZTF, or of the other surveys."""
+    return bool(channel.ztf < 0 or (channel.ztf == 1) == ztf)
 
 
 @njit(cache=True, nogil=True)

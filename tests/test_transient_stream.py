@@ -111,19 +111,24 @@ def found(images: Images, i: int, channel: Channel) -> tuple[NDArray, NDArray]:
     return counts, numbers
 
 
+@pytest.mark.parametrize("survey", ["ztf", "lsst", "elasticc"])
 @pytest.mark.parametrize("order", ["as seen", "late"])
-def test_an_image_tells_of_all_bands_what_training_saw(order: str) -> None:
+def test_an_image_tells_of_all_bands_what_training_saw(order: str, survey: str) -> None:
+    """To the networks of its own survey; others would be told in vain."""
     points = supernova(1)
     arrive = np.arange(N) if order == "as seen" else np.random.default_rng(2).permutation(N)
     curves = Curves(INPUTS, MemoryStore())
     known = np.zeros(N, np.bool_)
     for part in np.array_split(arrive, 9):
-        images = curves.add(batch(*(alert(points[i]) for i in part))).images
+        images = curves.add(batch(*(alert(points[i], survey=survey) for i in part))).images
         curves.commit()
         for k, i in enumerate(part):
             known[i] = True
             until = known & (points["mjd_tai"] <= points["mjd_tai"][i])
             for channel in INPUTS.channels[1:]:
+                if (channel.survey == "ztf") != (survey == "ztf"):
+                    assert not (images.blocks["channel"] == channel.hash).any()
+                    continue
                 eye = Eye(channel.survey, channel.bands)
                 counts, numbers = expected(points[until], eye)
                 here, there = found(images, k, channel)
