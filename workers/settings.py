@@ -69,9 +69,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Classify:
-    models: Words = ("crts-periodic",)
-    """Names of the networks' cards, or their paths: each labels every alert. crts-rows does without
-    each star's own period and takes a third of the time; crts-shallow is the paper's network."""
+    models: Words = ("sky",)
+    """Names of the networks' cards, or their paths: each labels every alert. sky is a tree of
+    networks, one label for stars and supernovae; crts-periodic is the one for periodic stars alone;
+    crts-rows does without each star's own period and takes a third of its time; crts-shallow is the
+    paper's network."""
     shadow: Words = ()
     """The same, of networks on trial: their labels go to the topic labels-shadow."""
     start: Literal["latest", "earliest"] = "latest"
