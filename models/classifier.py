@@ -16,7 +16,7 @@ from broker.folds import LEVELS, PHASES
 from broker.grids import GRIDS
 from broker.measurements import channel_rows
 from broker.records import REASONS, Images, Labels
-from models import domain, feed, forward
+from models import domain, feed, forward, fusion
 from models.cards import Card
 from models.prior import proportions, restated
 
@@ -142,10 +142,12 @@ class Classifier:
         whole = np.empty((len(block), len(card.classes) + 1), np.float32)
         for begin, end, shape in device_batches(len(block), self._shapes):
             whole[begin:end] = self._whole(images, block[begin:end], n[begin:end], shape)
-        probabilities = feed.fuse(np.ascontiguousarray(whole[:, :-1]), n, first_row)
+        survey = np.ascontiguousarray(images.images["survey"])
+        log_p = np.ascontiguousarray(whole[:, :-1])
+        probabilities = self._forward.fusion(log_p, n, first_row, survey)
         if self._prior is not self._assumed:
             probabilities = restated(probabilities, self._assumed, self._prior)
-        most, novelty = feed.weigh(np.ascontiguousarray(whole[:, -1]), n, first_row)
+        most, novelty = fusion.weigh(np.ascontiguousarray(whole[:, -1]), n, first_row)
         vain = (reason == 0) & (most < self._says_from)
         reason[vain], probabilities[vain] = NO_GAIN, np.nan
         return Labels(

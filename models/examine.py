@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models import catalogue, evaluate, feed, forward, metrics, seen, splits
+from models import bands, catalogue, evaluate, metrics, seen, splits
 from models.cards import Card
 from models.curve_files import LABELS, CurveFile
 from models.metrics import Metrics
@@ -227,47 +227,9 @@ def _count(file: CurveFile, labels: str, which: NDArray[np.bool_]) -> dict[str, 
     return {names.get(number, f"number {number}"): count for number, count in pairs}
 
 
-class Stars:
-    """Networks of total magnitudes: bands are named one by one and fused, as in the stream."""
-
-    def __init__(self, card: Card, file: CurveFile, device: str) -> None:
-        if file.flux:
-            msg = f"{file.path}: {card.name} eats total magnitudes (m); it holds fluxes (f)"
-            raise ValueError(msg)
-        self.card, self.file = card, file
-        self.network = forward.prepare(card, device, shapes=(256,))
-        any_label = np.zeros(len(file), np.int64)
-        self.bands = {b: catalogue.of(file.band(b), any_label) for b in np.unique(file.b).tolist()}
-
-    def __call__(self, n: NDArray[np.int64], ladder: bool = True) -> NDArray[np.float32]:
-        inside = np.arange(len(self.file.t)) < np.repeat(self.file.off[:-1] + n, self._points)
-        of = np.repeat(np.arange(len(n)), self._points)
-        objects, in_band, p = [], [], []
-        for band, curves in self.bands.items():
-            here = np.bincount(of[inside & (self.file.b == band)], minlength=len(n))
-            rows = np.flatnonzero(here >= self.card.min_points)
-            if len(rows):
-                p.append(evaluate.predict(self.network, curves, rows, here[rows], ladder))
-                objects.append(rows)
-                in_band.append(here[rows])
-        if not p:
-            return np.full((len(n), len(self.card.classes)), np.nan, np.float32)
-        row = np.argsort(np.concatenate(objects), kind="stable")
-        first_row = np.searchsorted(np.concatenate(objects)[row], np.arange(len(n) + 1))
-        log_p = np.log(np.maximum(np.concatenate(p)[row], np.float32(1e-30)))
-        fused: NDArray[np.float32] = feed.fuse(
-            log_p, np.concatenate(in_band)[row].astype(np.int32), first_row
-        )
-        return fused
-
-    @property
-    def _points(self) -> NDArray[np.int64]:
-        return np.diff(self.file.off)
-
-
 #: Who feeds a network of this photometry from a file.
 NAMERS: Mapping[str, Callable[[Card, CurveFile, str], Namer]] = {
-    "total": Stars,
+    "total": bands.stars,
     "asinh": Transients,
 }
 

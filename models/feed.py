@@ -1,4 +1,4 @@
-"""From the blocks of images to the rows that a network is fed, and from its answers to objects."""
+"""From the blocks of images to the rows that a network is fed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from broker.records import REASONS
 TOO_FEW_POINTS = REASONS.index("too_few_points")
 OUT_OF_DOMAIN = REASONS.index("out_of_domain")
 NO_PHOTOMETRY = REASONS.index("no_photometry")
-
-#: A band's weight stops growing here: more points do not make its network more certain.
-MOST_WEIGHT = 50
 
 
 @njit(cache=True, nogil=True)
@@ -211,84 +208,3 @@ def gather(
             return row
         rows[row, :size] = heap[at : at + size]
     return -1
-
-
-@njit(cache=True, nogil=True)
-def fuse(
-    log_p: NDArray[np.float32],
-    n: NDArray[np.int32],
-    first_row: NDArray[np.int64],
-) -> NDArray[np.float32]:
-    """One object's bands become one answer: the mean of log p weighted by min(n, 50).
-
-    Parameters
-    ----------
-    log_p : (row, class) f4
-    n : (row,) i4
-        Measurements behind each row.
-    first_row : (image + 1,) i8
-
-    Returns
-    -------
-    (image, class) f4
-        Probabilities that add to 1; NaN for an image without rows.
-    """
-    classes = log_p.shape[1]
-    images = len(first_row) - 1
-    probabilities = np.full((images, classes), np.nan, np.float32)
-    mean = np.empty(classes, np.float64)
-    for i in range(images):
-        if first_row[i] == first_row[i + 1]:
-            continue
-        mean[:] = 0.0
-        weight = 0.0
-        for row in range(first_row[i], first_row[i + 1]):
-            w = float(min(n[row], MOST_WEIGHT))
-            weight += w
-            for c in range(classes):
-                mean[c] += w * log_p[row, c]
-        mean /= weight
-        mean -= mean.max()
-        total = 0.0
-        for c in range(classes):
-            mean[c] = np.exp(mean[c])
-            total += mean[c]
-        for c in range(classes):
-            probabilities[i, c] = mean[c] / total
-    return probabilities
-
-
-@njit(cache=True, nogil=True)
-def weigh(
-    novelty: NDArray[np.float32], n: NDArray[np.int32], first_row: NDArray[np.int64]
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Most measurements of a band, and the mean of the bands' novelty weighted by min(n, 50).
-
-    Parameters
-    ----------
-    novelty : (row,) f4
-    n : (row,) i4
-        Measurements behind each row.
-    first_row : (image + 1,) i8
-
-    Returns
-    -------
-    most : (image,) i4
-        0 for an image without rows.
-    mean : (image,) f4
-        NaN for an image without rows.
-    """
-    images = len(first_row) - 1
-    most = np.zeros(images, np.int32)
-    mean = np.full(images, np.nan, np.float32)
-    for i in range(images):
-        total = 0.0
-        weight = 0.0
-        for row in range(first_row[i], first_row[i + 1]):
-            w = float(min(n[row], MOST_WEIGHT))
-            most[i] = max(most[i], n[row])
-            weight += w
-            total += w * novelty[row]
-        if weight > 0:
-            mean[i] = total / weight
-    return most, mean

@@ -17,8 +17,9 @@ from broker.beside import Beside
 from broker.folds import LEVELS, PHASES
 from broker.grids import GRIDS
 from broker.inputs import Channel
-from models import cards, network, unseen
+from models import cards, fusion, network, unseen
 from models.cards import Card
+from models.fusion import Fusion
 from models.periodic.network import Periodic
 from models.transients import network as transient
 from models.transients.streamed import Streamed
@@ -42,6 +43,8 @@ class Forward:
         "cpu", "cuda" or "cuda:N".
     precision : str
         "fp32" or "bf16".
+    fusion : Fusion
+        What makes one answer of those for an object's bands.
     """
 
     device: str
@@ -49,6 +52,7 @@ class Forward:
     channel: Channel
     levels: Callable[[torch.Tensor, torch.Tensor, tuple[int, int]], torch.Tensor]
     typical: Typical | None
+    fusion: Fusion
     run: Mode
 
     def __call__(
@@ -167,20 +171,30 @@ def prepare(
         In bf16 probabilities differ by up to 0.01 and names by one in a thousand. CPUs with AMX are
         up to twice as fast with it, others slower (`nightjar bench network`).
     """
-    device = choose_device(device)
+    return ready(load_network(card), card.channel, choose_device(device), shapes, precision)
+
+
+def ready(
+    net: network.Network,
+    channel: Channel,
+    device: str,
+    shapes: Iterable[int] = (256,),
+    precision: Precision = "fp32",
+) -> Forward:
+    """A network that eats a channel on "cpu", "cuda" or "cuda:N"; otherwise as `prepare`."""
     shapes = sorted(shapes)
-    grid = GRIDS[card.channel.grid].shape
+    grid = GRIDS[channel.grid].shape
     torch.backends.cudnn.allow_tf32 = False  # fp32 says what it is
     torch.backends.cudnn.deterministic = True
-    net = load_network(card)
+    fused = fusion.of(net.fused, net.head.out_features)
     run = mode(net, device, torch.float32 if precision == "fp32" else torch.bfloat16)
     with torch.inference_mode():
-        images = max(1, len(card.channel.bands))
+        images = max(1, len(channel.bands))
         counts, n = (torch.from_numpy(a).to(device) for a in _probe(shapes[-1], grid, images))
-        eaten = _with_beside(net.levels(counts, n, grid), card.channel)
+        eaten = _with_beside(net.levels(counts, n, grid), channel)
         for rows in shapes:
             run(_rows(eaten, rows))
-    return Forward(device, precision, card.channel, net.levels, net.typical, run)
+    return Forward(device, precision, channel, net.levels, net.typical, fused, run)
 
 
 def mode(net: network.Network, device: str, dtype: torch.dtype) -> Mode:

@@ -21,10 +21,14 @@ class Network(nn.Module):
     body: nn.Module
     head: nn.Linear
     typical: Typical | None
+    fused: (
+        nn.ModuleDict
+    )  # by survey the Calibration of an object's bands together, see models.fusion
 
     def __init__(self) -> None:
         super().__init__()
         self.typical = None
+        self.fused = nn.ModuleDict()
 
     @staticmethod
     def levels(counts: torch.Tensor, n: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:

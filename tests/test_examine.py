@@ -11,7 +11,7 @@ import pytest
 from commands import nightjar
 from test_train import sky
 
-from models import cards, curve_files, examine, metrics, seen, train
+from models import bands, cards, curve_files, examine, metrics, seen, train
 from models.cards import Card
 
 
@@ -86,8 +86,8 @@ def test_figures_are_those_of_first_points_by_class(trained: tuple[Path, Card]) 
     assert [a.points for a in result.answers] == [0, 5, 10, 20, 50]  # none has 100
     assert result.answers[4].objects == (np.diff(file.off) >= 50).sum()
     n = np.minimum(np.diff(file.off), 10)
-    p = examine.Stars(card, file, "cpu")(n)
-    short = examine.Stars(card, file.rows(np.arange(len(file)), n), "cpu")(n)
+    p = bands.stars(card, file, "cpu")(n)
+    short = bands.stars(card, file.rows(np.arange(len(file)), n), "cpu")(n)
     np.testing.assert_array_equal(p, short)  # no later point leaks in
     label = np.array([card.classes.index({5: "EW", 2: "RRc"}[k]) for k in file.lab.tolist()])
     assert metrics.measure(p, label).accuracy == result.answers[2].metrics.accuracy
@@ -100,7 +100,7 @@ def test_bands_are_fused_and_few_points_say_nothing(trained: tuple[Path, Card]) 
     folder, card = trained
     one = curve_files.read(folder / "crts_south.npz")
     n = np.diff(one.off)
-    whole = examine.Stars(card, one, "cpu")(n)
+    whole = bands.stars(card, one, "cpu")(n)
     # The same points twice, as two bands: each says the same, and so do both.
     rows = np.repeat(np.arange(len(one.t)), 2)
     two = replace(
@@ -111,11 +111,11 @@ def test_bands_are_fused_and_few_points_say_nothing(trained: tuple[Path, Card]) 
         b=np.tile(np.array([0, 1], np.uint8), len(one.t)),
         off=2 * one.off,
     )
-    np.testing.assert_allclose(examine.Stars(card, two, "cpu")(2 * n), whole, atol=1e-5)
+    np.testing.assert_allclose(bands.stars(card, two, "cpu")(2 * n), whole, atol=1e-5)
     # Five points, of which one band has three: that band is not heard.
-    five = examine.Stars(card, two, "cpu")(np.full(len(n), 9))
-    np.testing.assert_allclose(five, examine.Stars(card, one, "cpu")(np.full(len(n), 5)), atol=1e-5)
-    assert np.isnan(examine.Stars(card, two, "cpu")(np.full(len(n), 8))).all()
+    five = bands.stars(card, two, "cpu")(np.full(len(n), 9))
+    np.testing.assert_allclose(five, bands.stars(card, one, "cpu")(np.full(len(n), 5)), atol=1e-5)
+    assert np.isnan(bands.stars(card, two, "cpu")(np.full(len(n), 8))).all()
 
 
 def test_as_a_command(trained: tuple[Path, Card]) -> None:

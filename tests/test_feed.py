@@ -131,32 +131,3 @@ def test_a_span_outside_the_heap_is_found() -> None:
     heap = np.zeros(4, np.uint8)
     for start, length in ((-1, 2), (3, 2)):
         assert feed.scatter(np.array([0]), np.array([start]), np.array([length]), heap, dense) == 0
-
-
-def test_bands_are_fused_by_the_weighted_mean_of_log_p() -> None:
-    draw = np.random.default_rng(2)
-    p = draw.dirichlet(np.ones(4), 5)
-    log_p = np.log(p).astype(np.float32)
-    n = np.array([10, 200, 50, 7, 9], np.int32)
-    fused = feed.fuse(log_p, n, np.array([0, 3, 3, 4, 5]))
-    weight = np.array([10, 50, 50])
-    first = np.exp((weight[:, None] * log_p[:3]).sum(0) / weight.sum())
-    assert fused.dtype == np.float32
-    assert np.allclose(fused[0], first / first.sum(), rtol=1e-6)
-    assert np.isnan(fused[1]).all()
-    assert np.allclose(fused[2:], p[3:], rtol=1e-5)
-
-
-def test_certain_answers_do_not_underflow() -> None:
-    log_p = np.array([[-2000.0, -1000.0, -1001.0]], np.float32)
-    fused = feed.fuse(log_p, np.array([9], np.int32), np.array([0, 1]))
-    assert np.allclose(fused[0], [0, 0.7310586, 0.2689414])
-
-
-def test_novelty_is_the_weighted_mean_and_the_longest_band_counts() -> None:
-    score = np.float32([0.2, 0.9, 0.4])
-    most, mean = feed.weigh(score, np.int32([90, 30, 7]), np.array([0, 2, 2, 3]))
-    assert most.tolist() == [90, 0, 7]
-    assert mean[0] == pytest.approx((50 * 0.2 + 30 * 0.9) / 80)
-    assert np.isnan(mean[1])
-    assert mean[2] == np.float32(0.4)

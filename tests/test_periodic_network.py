@@ -5,7 +5,7 @@ import torch
 
 from broker.folds import LEVELS, PHASES
 from broker.grids import GRIDS
-from models.periodic.network import CHANNEL, Eaten, Periodic, beside_each
+from models.periodic.network import CHANNEL, Eaten, Periodic
 
 N_DM, N_DT = GRIDS[CHANNEL.grid].shape
 
@@ -63,9 +63,21 @@ def test_calibration_knows_how_many_points_there_are() -> None:
 
 @pytest.mark.parametrize("turn", [1, 5])
 def test_folds_are_read_round_and_round(turn: int) -> None:
-    net = network()
-    branch = net.body.folds
+    branch = network().body.folds
     rows = eaten([90])[2].float().transpose(1, 2).flatten(2)  # (image, phase, fold and level)
-    plain = branch.token(beside_each(rows)).sum(1)
-    turned = branch.token(beside_each(rows.roll(turn, 1))).sum(1)
-    assert torch.allclose(plain, turned, atol=1e-3)
+    nowhere = torch.zeros_like(branch.place)
+    plain = branch.along(rows, branch.token, nowhere)
+    turned = branch.along(rows.roll(turn, 1), branch.token, nowhere)
+    assert torch.allclose(plain.roll(turn, 1), turned, atol=1e-5)
+    assert (plain - plain.roll(turn, 1)).abs().max() > 1e-2
+
+
+def test_rows_of_time_difference_have_ends() -> None:
+    branch = network().body.image
+    rows = torch.zeros(1, len(branch.place), branch.token.shape[0])
+    rows[0, -1] = 1.0
+    tokens = branch.along(rows, branch.token, torch.zeros_like(branch.place))[0]
+    _, own, after = branch.token.sum(0).view(3, -1)
+    assert torch.allclose(tokens[-1], own, atol=1e-5)
+    assert torch.allclose(tokens[-2], after, atol=1e-5)
+    assert not tokens[:-2].any()

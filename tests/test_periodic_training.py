@@ -10,7 +10,7 @@ import pytest
 from commands import nightjar
 from test_train import sky
 
-from models import cards, curve_files, examine, train
+from models import bands, cards, curve_files, examine, forward, train
 from models.cards import Card
 from models.periodic import alike
 from models.periodic import train as periodic
@@ -18,7 +18,7 @@ from models.periodic.fit import Recipe
 from models.training import Epoch
 
 NAME = "crts-periodic"
-EPOCHS = 4
+EPOCHS = 16  # of one step each
 
 
 def skies(folder: Path) -> None:
@@ -92,9 +92,22 @@ def test_the_same_seed_gives_the_same_weights_resumed_or_not(
     with pytest.raises(ValueError, match=r"crts-periodic\.checkpoint is of another training"):
         train.train(folder, out, NAME, EPOCHS, 2, "cpu")
     again = train.train(folder, out, NAME, EPOCHS, 1, "cpu", told.append)
-    assert [e.number for e in told] == [3, 4]
+    assert [e.number for e in told] == list(range(3, EPOCHS + 1))
     assert again.weights_sha256 == card.weights_sha256
     assert {p.suffix for p in out.iterdir()} == {".toml", ".safetensors", ".seen", ".typical"}
+
+
+def test_what_bands_say_together_is_calibrated_for_each_survey(
+    trained: tuple[Path, Card, list[Epoch]],
+) -> None:
+    _, card, _ = trained
+    fusion = forward.prepare(card, "cpu", (16,)).fusion
+    ztf, lsst, elasticc, other = fusion.factor
+    assert (ztf != 1).any()
+    assert (lsst != ztf).any()
+    assert (elasticc == lsst).all()
+    assert (other == 1).all()
+    assert not fusion.shift[-1].any()
 
 
 def test_it_is_asked_of_files_by_what_a_stream_would_have(
@@ -103,9 +116,9 @@ def test_it_is_asked_of_files_by_what_a_stream_would_have(
     folder, card, _ = trained
     file = curve_files.read(folder / "crts_south.npz")
     n = np.minimum(np.diff(file.off), 30)
-    stars = examine.Stars(card, file, "cpu")
+    stars = bands.stars(card, file, "cpu")
     p = stars(n)
-    short = examine.Stars(card, file.rows(np.arange(len(file)), n), "cpu")
+    short = bands.stars(card, file.rows(np.arange(len(file)), n), "cpu")
     np.testing.assert_array_equal(p, short(n))  # no later point leaks in
     assert (p != stars(n, ladder=False)).any()  # 24 of 30 points
     path = str(folder / "a" / f"{NAME}.toml")

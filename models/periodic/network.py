@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from broker.cadence import SURVEYS
 from broker.folds import LEVELS, PHASES
 from broker.grids import GRIDS
 from broker.inputs import Channel
 from models import intensity
 from models.calibration import Calibration
-from models.network import Network, Rows, Standard
+from models.network import Network, Standard
 
 #: What it eats: levels (image, n_dt + 1, 2 n_dm) f4, numbers (image, number) f4, folds
 #: (image, fold, PHASES, LEVELS) u1.
@@ -56,11 +57,12 @@ class Periodic(Network):
         n_dm, n_dt = GRIDS[channel.grid].shape
         self.log_n = channel.scalars.index("log_n")
         self.measured = len(channel.scalars)  # where the periodogram begins, with log of its points
-        self.standard = Standard((n_dt + 1, 2 * n_dm))
+        self.standard = Standard((n_dt, 2 * n_dm))
         self.numbers = Standard((channel.numbers,), least=1e-3, most=5.0)
         self.body = _Body(n_dm, n_dt, channel.folds, channel.numbers)
         self.head = nn.Linear(128, classes)
         self.calibration = Calibration(KNOTS, classes)
+        self.fused = nn.ModuleDict({name: Calibration(KNOTS, classes) for name in SURVEYS})
 
     def learn(self, eaten: Eaten) -> None:
         """Take mean and deviation of pixels and numbers from some training examples.
@@ -68,7 +70,7 @@ class Periodic(Network):
         Those of what a periodogram measures are of the examples that have one.
         """
         levels, numbers, _ = eaten
-        self.standard.learn(levels)
+        self.standard.learn(levels[:, :-1])
         self.numbers.learn(numbers)
         measured = Standard((numbers.shape[1],), least=1e-3)
         measured.learn(numbers[numbers[:, self.measured] > 0])
@@ -78,12 +80,12 @@ class Periodic(Network):
 
     def hidden(self, eaten: Eaten) -> torch.Tensor:
         """What the last layer eats, (image, 128)."""
-        levels, numbers, folds = eaten
+        levels, numbers, folds = eaten  # the last row of levels is empty
         there = (numbers[:, self.measured, None] > 0).to(numbers.dtype)
         x = self.numbers(numbers).clamp(min=-5)
         x = torch.cat([x[:, : self.measured + 1], x[:, self.measured + 1 :] * there], 1)
         dtype = next(self.body.parameters()).dtype
-        parts = (self.standard(levels), x, folds.to(torch.float32) * (2 / 255))
+        parts = (self.standard(levels[:, :-1]), x, folds.to(torch.float32) * (2 / 255))
         hidden: torch.Tensor = self.body(*(part.to(dtype) for part in parts))
         return hidden.to(self.head.weight.dtype)
 
@@ -105,8 +107,8 @@ class Periodic(Network):
 class _Body(nn.Module):
     def __init__(self, n_dm: int, n_dt: int, folds: int, numbers: int) -> None:
         super().__init__()
-        self.image = Rows(n_dt, 2 * n_dm, TOKEN, 8 * TOKEN, 96, DROPOUT)
-        self.folds = _Turn(folds, TOKEN, 6 * TOKEN, 96)
+        self.image = _Tokens(n_dt, 2 * n_dm, 8 * TOKEN, 96, circle=False)
+        self.folds = _Tokens(PHASES, folds * LEVELS, 6 * TOKEN, 96, circle=True)
         self.numbers = nn.Sequential(
             *(nn.Linear(numbers, 256), nn.ReLU(), nn.Dropout(0.15)),
             *(nn.Linear(256, 256), nn.ReLU(), nn.Dropout(0.15)),
@@ -119,32 +121,59 @@ class _Body(nn.Module):
     def forward(
         self, levels: torch.Tensor, numbers: torch.Tensor, folds: torch.Tensor
     ) -> torch.Tensor:
-        parts = [self.image(levels), self.folds(folds), self.numbers(numbers)]
+        phases = folds.transpose(1, 2).flatten(2)  # (image, PHASES, fold * LEVELS)
+        parts = [self.image(levels), self.folds(phases), self.numbers(numbers)]
         hidden: torch.Tensor = self.join(torch.cat(parts, 1))
         return hidden
 
 
-class _Turn(nn.Module):
-    """Fold images: each phase with its two neighbours, round and round."""
+class _Tokens(nn.Module):
+    """Rows of equal time difference, or phases, each a token made of itself and its neighbours.
 
-    def __init__(self, folds: int, token: int, hidden: int, last: int) -> None:
+    Parameters
+    ----------
+    rows, width : int
+        Of what it reads, (image, rows, width).
+    hidden, last : int
+        Widths of the layers that read all tokens of an image.
+    circle : bool
+        Whether the first and the last are neighbours.
+    """
+
+    def __init__(self, rows: int, width: int, hidden: int, last: int, circle: bool) -> None:
         super().__init__()
-        self.token = nn.Linear(3 * folds * LEVELS, token)
-        self.place = nn.Parameter(0.02 * torch.randn(PHASES, token))
-        self.mix = nn.Linear(3 * token, token)
-        self.hidden = nn.Linear(PHASES * token, hidden)
+        self.circle = circle
+        self.token = _beside(width)
+        self.place = nn.Parameter(0.02 * torch.randn(rows, TOKEN))
+        self.mix = _beside(TOKEN)
+        self.mix_bias = nn.Parameter(torch.zeros(TOKEN))
+        self.hidden = nn.Linear(rows * TOKEN, hidden)
         self.last = nn.Linear(hidden, last)
         self.dropout = nn.Dropout(DROPOUT)
 
-    def forward(self, folds: torch.Tensor) -> torch.Tensor:
-        x = folds.transpose(1, 2).flatten(2)  # (image, PHASES, fold * LEVELS)
-        tokens = (self.token(beside_each(x)) + self.place).relu()
-        tokens = tokens + self.mix(beside_each(tokens)).relu()
-        x = self.hidden(self.dropout(tokens.flatten(1))).relu()
-        hidden: torch.Tensor = self.last(self.dropout(x)).relu()
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        tokens = self.along(rows, self.token, self.place).relu_()
+        tokens = tokens + self.along(tokens, self.mix, self.mix_bias).relu_()
+        x = self.hidden(self.dropout(tokens.flatten(1))).relu_()
+        hidden: torch.Tensor = self.dropout(self.last(self.dropout(x)).relu_())
         return hidden
 
+    def along(self, rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """One product for a row and both its neighbours: three are slower in bf16, and rows
+        written out three times beside each other in both precisions.
+        """
+        product = (rows.flatten(0, 1) @ weight).view(len(rows), -1, 3, TOKEN)
+        before, own, after = product.unbind(2)
+        result: torch.Tensor = own + bias
+        result[:, 1:] += before[:, :-1]
+        result[:, :-1] += after[:, 1:]
+        if self.circle:
+            result[:, 0] += before[:, -1]
+            result[:, -1] += after[:, 0]
+        return result
 
-def beside_each(rows: torch.Tensor) -> torch.Tensor:
-    """Rows (image, row, width) of a circle, each between its neighbours (image, row, 3 width)."""
-    return torch.cat([rows.roll(1, 1), rows, rows.roll(-1, 1)], 2)
+
+def _beside(width: int) -> nn.Parameter:
+    """Weights (width, 3 TOKEN): what a row means to the next, to itself and to the one before."""
+    limit = (3 * width) ** -0.5  # as PyTorch's own convolutions begin
+    return nn.Parameter(torch.empty(width, 3 * TOKEN).uniform_(-limit, limit))

@@ -8,18 +8,18 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from broker import cadence
-from models import catalogue, crts, examine, forward, known, splits
+from models import bands, catalogue, crts, forward, known, splits
 from models.cards import Card
 from models.catalogue import SEVEN, Catalogue
 from models.evaluate import LENGTHS, Score, score, scores
-from models.periodic import alike, sets
+from models.periodic import alike, fused, sets
 from models.periodic.fit import Recipe, fit
 from models.periodic.network import CHANNEL
 from models.stars import Stars, read_stars
 from models.trained import Order, Trained
 
 #: So many test stars are looked at as other surveys see them, six bands each.
-_TEST_ELSEWHERE = 2000
+_TEST_ELSEWHERE = 4000
 
 
 def train(recipe: Recipe, order: Order) -> Trained:
@@ -36,6 +36,7 @@ def train(recipe: Recipe, order: Order) -> Trained:
     net = fit(
         training_sets, validation, recipe, CHANNEL, seed, device, order.progress, order.checkpoint
     )
+    fused.fit(net, stars, seed, device)
     share = sets.proportions(south.label[south.training])
     facts = {
         "data": f"{crts.SOUTH}, crts_south.npz; CRTS-N (Drake et al. 2014), crts_north.npz; "
@@ -77,7 +78,7 @@ def _elsewhere(card: Card, stars: Stars, survey: str, device: str) -> Iterator[S
     file = alike.alike(stars, test, survey, seed=0)
     label = catalogue.known(file, "crts-south", SEVEN)
     n = np.diff(file.off)
-    namer = examine.Stars(card, file, device)
+    namer = bands.stars(card, file, device, survey)
     for points in (0, *LENGTHS):
         p = namer(np.minimum(n, points or n))
         some = np.flatnonzero((label >= 0) & (n >= max(points, 2)) & np.isfinite(p).all(axis=1))
