@@ -234,4 +234,5 @@ class Study:
 
     @staticmethod
     def _training(recipe: training.Recipe, trained: training.Trained) -> Result:
-        return {"epochs": recipe.epochs, "epoch": trained.epoch, "judged": trained.judged}
+        of_epochs = {"judged": trained.judged, "watched": trained.watched}
+        return {"epochs": recipe.epochs, "epoch": trained.epoch, **of_epochs}

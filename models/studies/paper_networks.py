@@ -94,6 +94,7 @@ def train(
     """Train on the training objects of some classes; validation objects choose the epoch.
 
     The mark of an epoch is the mean of accuracy and balanced accuracy, in the survey's proportions.
+    What is watched beside are accuracy and balanced accuracy of the test objects.
 
     Parameters
     ----------
@@ -103,17 +104,22 @@ def train(
     """
     learn = chosen(stars, stars.curves.training, classes)
     judges = chosen(stars, stars.curves.validation, classes)
+    test = chosen(stars, stars.curves.test, classes)
     weight = stars.weight[list(classes)]
 
-    def mark(net: nn.Module) -> float:
+    def figures(net: nn.Module, objects: NDArray[np.int64]) -> list[float]:
         names = Names(net, classes, weight, recipe.device)
-        m = names.measure(images[judges], stars.label[judges], stars.weight)
-        return (m.accuracy + m.balanced_accuracy) / 2
+        m = names.measure(images[objects], stars.label[objects], stars.weight)
+        return [m.accuracy, m.balanced_accuracy]
+
+    def mark(net: nn.Module) -> float:
+        return sum(figures(net, judges)) / 2
 
     build = partial(NETWORKS[network], (images.shape[2], images.shape[3]), len(classes))
     label = _places(classes)[stars.label[learn]]
     judge = mark if len(judges) else None
-    trained = training.fit(build, images[learn], label, recipe, judge, say)
+    watch = partial(figures, objects=test) if len(test) else None
+    trained = training.fit(build, images[learn], label, recipe, judge, say, watch)
     return Names(trained.net, classes, weight, recipe.device), trained
 
 

@@ -30,12 +30,13 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A network at the epoch that its judge liked best, and what the judge gave each epoch."""
+    """A network at the epoch that its judge liked best, and what was said after each epoch."""
 
     net: nn.Module
     epoch: int
     seconds: float
     judged: list[float]
+    watched: list[list[float]]
 
 
 def fit(
@@ -45,6 +46,7 @@ def fit(
     recipe: Recipe,
     judge: Callable[[nn.Module], float] | None = None,
     say: Say = lambda _: None,
+    watch: Callable[[nn.Module], list[float]] | None = None,
 ) -> Trained:
     """Train a network.
 
@@ -62,6 +64,8 @@ def fit(
         epoch with the best is kept. Without a judge the last one is.
     say : callable
         Told a line after each epoch.
+    watch : callable
+        Gives figures of each epoch that choose nothing.
     """
     torch.manual_seed(recipe.seed)
     net = build().to(recipe.device)
@@ -71,6 +75,7 @@ def fit(
     began = time.perf_counter()
     best, best_state = recipe.epochs, net.state_dict()
     judged: list[float] = []
+    watched: list[list[float]] = []
     for epoch in range(1, recipe.epochs + 1):
         net.train()
         order = torch.from_numpy(draw.permutation(len(label)))
@@ -82,6 +87,8 @@ def fit(
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         words = f"epoch {epoch} of {recipe.epochs}"
+        if watch is not None:
+            watched.append(watch(net))
         if judge is not None:
             judged.append(judge(net))
             if judged[-1] >= max(judged):  # of equal ones the later: it has seen more
@@ -91,7 +98,7 @@ def fit(
         left = seconds / epoch * (recipe.epochs - epoch)
         say(f"{words}  {seconds:.0f} s, {left:.0f} s left")
     net.load_state_dict(best_state)
-    return Trained(net.eval(), best, time.perf_counter() - began, judged)
+    return Trained(net.eval(), best, time.perf_counter() - began, judged, watched)
 
 
 def probabilities(net: nn.Module, images: torch.Tensor, device: str = "cpu") -> NDArray[np.float64]:
