@@ -45,6 +45,7 @@ COMMANDS = {
     "skip": "Move a stopped span past offsets that it cannot take; it stands in the ledger.",
     "labels": "Print the labels topic: all that is there, or what comes from now on.",
     "namespaces": "Namespaces: ls what each holds and who works there, drop one whole.",
+    "score": "Hold labels against a table of what the objects are: how right, how honest.",
     "simulate": "Make packets as a survey sends them, with the truth beside them.",
     "study": "Reproduce the paper of the method and its exercise, or our figures.",
     "taxonomy": "Print the tree of classes: DESC's numbers, our kinds, which networks name them.",

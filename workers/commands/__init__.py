@@ -1,7 +1,7 @@
 """What each command of `nightjar` does; heavy parts are imported by the command that needs them."""
 
 from workers.commands.making import bench, evaluate, study, train
-from workers.commands.proving import audit, diff, trace
+from workers.commands.proving import audit, diff, score, trace
 from workers.commands.reading import inspect, labels, replay, simulate, taxonomy
 from workers.commands.running import demo, kafka, up, work
 from workers.commands.tending import curves, dead, namespaces, skip
@@ -19,6 +19,7 @@ __all__ = [
     "labels",
     "namespaces",
     "replay",
+    "score",
     "simulate",
     "skip",
     "study",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from workers.commands.beginning import begun, entered
 from workers.process import set_kernel_cache
 from workers.settings import Settings
@@ -90,3 +92,35 @@ def diff(
     result = compare(given if files else entered(given), first, second, most, tolerance)
     print(json_line(result.row()) if json else text(result))
     return None if result.good else 1
+
+
+def score(
+    truth: Path,
+    said: str,
+    *,
+    json: bool = False,
+    settings: Settings | None = None,
+) -> None:
+    """Hold labels against a table of what the objects are: how right, how honest.
+
+    Each label counts once, of a light curve as long as it was then.
+
+    Parameters
+    ----------
+    truth
+        A Parquet or CSV file with columns object and kind (or class, or type), in words that
+        `nightjar taxonomy` prints: truth.parquet of `nightjar simulate`, or a catalogue's.
+    said
+        A classifier, crts-periodic; of another namespace, again:crts-periodic; or a file that
+        replay --out wrote, labels.parquet, or labels.parquet:crts-periodic where it holds several.
+    json
+        One JSON object instead of the tables.
+    """
+    set_kernel_cache()
+    from workers.score.score import score as hold
+    from workers.score.score import text
+    from workers.show import json_line
+
+    given = begun(settings)
+    found = hold(given if ".parquet" in said else entered(given), truth, said)
+    print(json_line(found.row()) if json else text(found))

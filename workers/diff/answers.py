@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from broker.avro import Reader, Table
 from broker.framing import Framing
 from broker.identities import name_hashes
-from broker.records import ALERT, REASONS, SURVEYS
+from broker.records import ALERT, KINDS, REASONS, SURVEYS
 from workers.labels import classifier_of
 
 #: Who is answered, and what about it does not depend on the classes.
@@ -26,16 +26,19 @@ ANSWER = np.dtype(
         ("object", ALERT["object"]),
         ("survey", "u1"),
         ("reason", "u1"),
+        ("detections", "i4"),  # in the light curve
         ("points_hash", "i8"),
         ("weights_hash", "S64"),
         ("classifier", "S128"),
     ]
 )
 _CLASS = np.dtype([("name", "S32"), ("probability", "f4")])
-_FIELDS = {name: name for name in ANSWER.names or ()} | {
+_PRESENCE = np.dtype([("kind", "u1"), ("n", "i4")])
+_FIELDS = {name: name for name in ANSWER.names or () if name != "detections"} | {
     "alert_id": "alertId",
     "classifier": "classifierName",
 }
+_DETECTION = KINDS.index("detection")
 _WITHDRAWN = REASONS.index("withdrawn")
 
 
@@ -96,6 +99,8 @@ class Collected:
                 answers[name] = [SURVEYS.index(s) for s in rows[name].to_pylist()]
             elif name == "reason":
                 answers[name] = [REASONS.index(r) for r in rows[name].to_pylist()]
+            elif name == "detections":
+                answers[name] = rows["n_detection"].to_numpy()
             elif ANSWER[name].kind == "S":
                 answers[name] = [text.encode() for text in rows[name].to_pylist()]
             else:
@@ -119,7 +124,10 @@ class Collected:
                 continue
             some = [values[i] for i in framed.packet.tolist()]
             read = _reader(framed.schema).read(some, framed.start, framed.end)
-            yield self._columns(read.rows[""], read.rows["classes"], read.first["classes"])
+            rows, of_kind = read.rows[""], read.rows["presences"]
+            owner = np.repeat(np.arange(len(rows)), np.diff(read.first["presences"]))
+            np.add.at(rows["detections"], owner, of_kind["n"] * (of_kind["kind"] == _DETECTION))
+            yield self._columns(rows, read.rows["classes"], read.first["classes"])
 
     def _columns(
         self, rows: NDArray[np.void], classes: NDArray[np.void], first: NDArray[np.int64]
@@ -146,6 +154,7 @@ def _reader(schema: bytes) -> Reader:
     tables = {
         "": Table(ANSWER, _FIELDS),
         "classes": Table(_CLASS, {"name": "name", "probability": "probability"}),
+        "presences": Table(_PRESENCE, {"kind": "kind", "n": "n"}),
     }
     return Reader(json.loads(schema), tables)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from workers.diff.diff import Result
 from workers.diff.difference import Agreement
-from workers.terminal import shown
+from workers.terminal import columns, shown
 
 
 def text(result: Result) -> str:
@@ -55,14 +55,7 @@ def _matrix(matrix: Any) -> list[str]:
     down, across = (sorted({pair[i] for pair in matrix}, key=_last) for i in (0, 1))
     heads = ["first \\ second", *across]
     rows = [[one, *(f"{matrix[one, two]:,}" for two in across)] for one in down]
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    return [
-        "  ".join(
-            word.rjust(width) if i else word.ljust(width)
-            for i, (word, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (heads, *rows)
-    ]
+    return columns([heads, *rows])
 
 
 def _last(word: str) -> tuple[bool, str]:

@@ -1,0 +1,1 @@
+"""Labels held against what the objects are known to be."""
