@@ -41,7 +41,13 @@ class Calibration(nn.Module):
         """Logits (object, class) of objects with exp(log_n) (object,) points, made honest."""
         return self._changed(logits, log_n, self.factor, self.shift)
 
-    def fit(self, logits: torch.Tensor, log_n: torch.Tensor, label: torch.Tensor) -> None:
+    def fit(
+        self,
+        logits: torch.Tensor,
+        log_n: torch.Tensor,
+        label: torch.Tensor,
+        weight: torch.Tensor | None = None,
+    ) -> None:
         """Learn from objects that training did not see: the likeliest; the loss is convex.
 
         Parameters
@@ -50,6 +56,9 @@ class Calibration(nn.Module):
             Of objects of every number of points, each as often as honesty is asked for there.
         log_n : (object,)
         label : (object,)
+        weight : (class,)
+            How much an object of each class counts: where the classes' proportions are known
+            better than from these objects, by how much commoner it is; 1 if None.
         """
         factor = self.factor.clone().requires_grad_()
         shift = self.shift.clone().requires_grad_()
@@ -57,7 +66,8 @@ class Calibration(nn.Module):
 
         def loss() -> torch.Tensor:
             optimizer.zero_grad()
-            wrong = functional.cross_entropy(self._changed(logits, log_n, factor, shift), label)
+            changed = self._changed(logits, log_n, factor, shift)
+            wrong = functional.cross_entropy(changed, label, weight)
             far = (factor - 1).square().sum() + shift.square().sum()
             total = wrong + far / (2 * _SPREAD**2 * len(label))
             total.backward()  # type: ignore[no-untyped-call]

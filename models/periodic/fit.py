@@ -100,7 +100,7 @@ def fit(
     lengths = (validation.whole, *validation.cut)
     raw, log_n = zip(*(_raw(mean, these, device) for these in lengths), strict=True)
     label = validation.label.repeat(len(lengths))
-    mean.cpu().calibration.fit(torch.cat(raw), torch.cat(log_n), label)
+    mean.cpu().calibration.fit(torch.cat(raw), torch.cat(log_n), label, validation.weight)
     return mean
 
 

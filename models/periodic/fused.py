@@ -15,9 +15,9 @@ from models.periodic.network import CHANNEL, KNOTS, Periodic
 from models.stars import Stars
 
 
-def fit(net: Periodic, stars: Stars, seed: int, device: str) -> None:
+def fit(net: Periodic, stars: Stars, weight: torch.Tensor, seed: int, device: str) -> None:
     """Calibrate what is said of all bands of a star, by validation stars as each survey's alerts
-    tell of them after so many points as KNOTS has, and of all.
+    tell of them after so many points as KNOTS has, and of all; `weight` as in `sets.Validation`.
     """
     network = forward.ready(net, CHANNEL, device)
     which = np.flatnonzero(splits.validation(stars.split))
@@ -40,5 +40,6 @@ def fit(net: Periodic, stars: Stars, seed: int, device: str) -> None:
             torch.from_numpy(np.concatenate(logits)),
             torch.from_numpy(np.concatenate(log_n).astype(np.float32)),
             torch.from_numpy(np.concatenate(truth)),
+            weight,
         )
     net.cpu()
