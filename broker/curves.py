@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from broker import blobs, dmdt, runs, waiting, wire
+from broker import barycentre, blobs, dmdt, runs, waiting, wire
 from broker.clock import now_ms
 from broker.grids import GRIDS, MICRODAYS
 from broker.growth import Alerts, Grown, grow
@@ -135,6 +135,7 @@ class Curves:
         for key, begin, end in zip(keys, ends, ends[1:], strict=False):
             self._staged[key] = bytes(bytes_out[begin:end])
         self._merged += merged
+        barycentre.correct(grown.searches, grown.wanted, alerts["ra"].copy(), alerts["dec"].copy())
         self._periods.finish(keys, grown.searches, grown.wanted, grown.heap)
         return Added(self._images(detections, grown), grown.outcome, self._pages(keys, grown))
 

@@ -36,9 +36,12 @@ assert BLOCK_ROW.itemsize == BLOCK.itemsize
 
 
 #: A periodogram that an image needs: of rows first to first + points of a batch's WANTED; what it
-#: says goes to `at` in the heap of the images. `object` is the caller's.
+#: says goes to `at` in the heap of the images. `object` and `alert` are the caller's.
 SEARCH = np.dtype(
-    [("object", "i8"), ("slot", "i8"), ("first", "i8"), ("points", "i8"), ("at", "i8")]
+    [
+        *(("object", "i8"), ("alert", "i8"), ("slot", "i8")),
+        *(("first", "i8"), ("points", "i8"), ("at", "i8")),
+    ]
 )
 WANTED = np.dtype([("time", "i8"), ("error", "f8"), ("magnitude", "i4")])
 

@@ -230,7 +230,7 @@ def grow(
                         n_wanted,
                     )
                     for s in range(begun, n_searches):
-                        searches[s].object = o
+                        searches[s].object, searches[s].alert = o, a
             for m in range(begin, n_images):
                 first_presence[m + 1] = n_presences
                 first_block[m + 1] = n_blocks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from broker import barycentre
 from broker.cadence import Survey
 from broker.shapes import Floats
 from broker.sky import KINDS, host_flux, njy, true_flux
@@ -99,9 +100,12 @@ def watch(
     """
     seen = np.zeros(len(exposures), SIGHTING)
     seen["exposure"] = np.arange(len(exposures))
+    # The sky's clocks are barycentric.
+    mjd = exposures["mjd_tai"]
+    mjd = mjd + barycentre.delays(mjd, float(source["ra"]), float(source["dec"]))
     for band in np.unique(exposures["band"]):
         here = exposures["band"] == band
-        seen["true"][here] = true_flux(source, exposures["mjd_tai"][here], int(band))
+        seen["true"][here] = true_flux(source, mjd[here], int(band))
     subtracted = reference["flux"][exposures["band"]]
     seen["error"] = noise(survey, seen["true"], exposures["limit"])
     seen["difference"] = seen["true"] - subtracted + rng.normal(0, seen["error"])

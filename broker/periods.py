@@ -27,7 +27,7 @@ KEPT = np.dtype(
     ]
 )
 #: To be raised when the same points would give another periodogram: what is kept is then no good.
-_VERSION = 2
+_VERSION = 3
 _HEAD = blake2b(repr((_VERSION, FEATURES, PEAKS)).encode(), digest_size=8).digest()
 
 
@@ -68,7 +68,7 @@ class Periods:
         keys
             Of the batch's objects.
         searches, wanted
-            `cut.SEARCH` and `cut.WANTED` rows.
+            `cut.SEARCH` and `cut.WANTED` rows, of barycentric times.
         """
         if self._room is None:
             return
@@ -77,7 +77,7 @@ class Periods:
         known = dict(zip(objects, self._known(names), strict=True))
         found = np.zeros(len(searches), KEPT)
         renewed = set()
-        for i, (o, slot, first, points, _) in enumerate(searches.tolist()):
+        for i, (o, _, slot, first, points, _) in enumerate(searches.tolist()):
             rows = wanted[first : first + points]
             points_hash = int.from_bytes(blake2b(rows.tobytes(), digest_size=8).digest(), "little")
             kept = known[o].get(slot)

@@ -15,6 +15,7 @@ from test_periodogram import nights
 from twin import alert, batch, point
 
 from broker import beside, dmdt
+from broker.barycentre import delays
 from broker.beside import Beside
 from broker.curves import Added, Curves
 from broker.grids import GRIDS
@@ -54,12 +55,19 @@ def alerts(some: Sequence[int]) -> list[object]:
 
 
 def expected(n: int) -> Beside:
-    """What CHANNEL has beside the image of the first n points, as training makes it."""
+    """What CHANNEL has beside the image of the first n points, as training makes it; alerts are
+    at right ascension 0, declination 0, and periods those that the Sun would see.
+    """
     time = np.rint((60000 + TIME[:n] / 1e6) * 1e6).astype(np.int64)
     magnitude = np.rint((31.4 - 2.5 * np.log10(FLUX[:n].astype(float))) * 1e4).astype(np.int32)
     error = 2.5 / np.log(10) * (FLUX[:n] * ERROR[:n]).astype(float) / FLUX[:n].astype(float)
-    first = np.array([0, n])
-    return beside.many(time, magnitude, error, first, rungs(np.array([n])), CHANNEL)
+    there = time + np.rint(delays(time / 1e6, 0.0, 0.0) * 1e6).astype(np.int64)
+    more = np.array([0, n]), rungs(np.array([n])), CHANNEL
+    here = beside.many(time, magnitude, error, *more)
+    barycentric = beside.many(there, magnitude, error, *more)
+    scalars = len(CHANNEL.scalars)
+    numbers = np.concatenate([here.numbers[:, :scalars], barycentric.numbers[:, scalars:]], axis=1)
+    return Beside(numbers, barycentric.folds)
 
 
 def stands(added: Added, channel: Channel) -> list[bytes]:
