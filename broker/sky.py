@@ -17,8 +17,8 @@ KINDS = (
     "EA",
     "LPV",
     "rotating",
-    "SNIa",
-    "SNII",
+    "SN Ia",
+    "SN II",
     "CV",
     "AGN",
     "microlensing",
@@ -27,7 +27,7 @@ KINDS = (
     "bogus",
 )
 PERIODIC = KINDS[:6]
-TRANSIENTS = ("SNIa", "SNII")
+TRANSIENTS = ("SN Ia", "SN II")
 #: What a simulation holds if nothing else is asked: shares of the objects. `solar_system` and
 #: `bogus` come as alerts of their own (broker.packets.Shares).
 MIX: Mapping[str, float] = {
@@ -37,8 +37,8 @@ MIX: Mapping[str, float] = {
     "EA": 0.10,
     "LPV": 0.08,
     "rotating": 0.10,
-    "SNIa": 0.05,
-    "SNII": 0.04,
+    "SN Ia": 0.05,
+    "SN II": 0.04,
     "CV": 0.04,
     "AGN": 0.05,
     "microlensing": 0.03,
@@ -75,8 +75,8 @@ COLOURS = {
     "EA": (1.8, 0.4, 0.0, -0.12, -0.2, -0.2),
     "LPV": (4.0, 1.6, 0.0, -1.4, -2.1, -2.4),
     "rotating": (2.5, 0.75, 0.0, -0.3, -0.42, -0.5),
-    "SNIa": (0.6, -0.05, 0.0, 0.25, 0.4, 0.4),
-    "SNII": (0.2, 0.0, 0.0, 0.05, 0.1, 0.1),
+    "SN Ia": (0.6, -0.05, 0.0, 0.25, 0.4, 0.4),
+    "SN II": (0.2, 0.0, 0.0, 0.05, 0.1, 0.1),
     "CV": (-0.1, 0.1, 0.0, -0.1, -0.2, -0.2),
     "AGN": (0.4, 0.15, 0.0, -0.05, -0.05, -0.1),
     "microlensing": (2.3, 0.65, 0.0, -0.25, -0.35, -0.4),
@@ -174,7 +174,7 @@ def _character(
         return float(uniform(14.0, 16.8))
     if name in TRANSIENTS:
         row["epoch"] = start + uniform(10, max(11.0, 0.8 * nights))
-        shape[0] = rng.normal(1, 0.1) if name == "SNIa" else uniform(70, 115)
+        shape[0] = rng.normal(1, 0.1) if name == "SN Ia" else uniform(70, 115)
         row["host"] = uniform(15.5, 20.5) + np.array(GALAXY)
         row["stellar"], row["distance"] = 0.02 + 0.16 * shape[1], rng.exponential(3.0)
         if shape[2] < 0.15:  # no galaxy seen
@@ -224,7 +224,7 @@ def true_flux(source: np.void, mjd: Floats, band: int) -> Floats:
     days = np.asarray(mjd, dtype=float) - source["epoch"]
     mean, period = njy(source["magnitude"][band]), float(source["period"])
     if name in TRANSIENTS:
-        curve = shapes.supernova_ia if name == "SNIa" else shapes.supernova_ii
+        curve = shapes.supernova_ia if name == "SN Ia" else shapes.supernova_ii
         return host_flux(source, band) + mean * curve(days, band, shape[0])
     if name == "microlensing":
         return mean * shapes.microlens(days, shape[0], shape[1])

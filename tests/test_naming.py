@@ -35,7 +35,7 @@ def lines(model: str, rows: list[tuple[str, str, int]]) -> tuple[dict[str, list[
 
 
 def test_of_one_network_the_kind_itself_is_right() -> None:
-    rows = [("EW", "EW", 3), ("EW", "EA", 4), ("EW", "EW", 30), ("SNIa", "EW", 30)]
+    rows = [("EW", "EW", 3), ("EW", "EA", 4), ("EW", "EW", 30), ("SN Ia", "EW", 30)]
     found, text = lines("crts-rows", [*rows, ("RRab", "too_few_points", 1)])
     assert found["EW"] == ["50%", "", "", "100%", "", "", "3"]
     assert found["all"] == found["EW"]
@@ -54,7 +54,7 @@ def test_of_a_tree_the_root_has_a_column_and_what_has_no_class_is_marked() -> No
     root = tree_cards.roots(card)
     star, nova = root["EW"], root["SN Ia"]
     rows = [("EW", "EW", 3), ("EW", "EA", 4), ("EW", star, 30), ("EW", nova, 30)]
-    rows += [("SNIa", "SN Ia", 6), ("SNIa", "SN II", 6), ("SNIa", "EW", 6)]
+    rows += [("SN Ia", "SN Ia", 6), ("SN Ia", "SN II", 6), ("SN Ia", "EW", 6)]
     kinds = [k for k in ("AGN", "CV", "microlensing") if k not in ids]
     coarse = {k: c for k in kinds if (c := naming.right_class(k, ids)) is not None}
     for kind, right in coarse.items():

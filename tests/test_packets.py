@@ -125,7 +125,7 @@ def test_stars_are_stars_and_hosts_are_galaxies(ztf: Any) -> None:
             assert 0 <= c["distnr"] < 1
             assert c["sgscore1"] > 0.8
             assert c["magnr"] > 0
-        if kind in ("SNIa", "SNII"):
+        if kind in ("SN Ia", "SN II"):
             assert c["sgscore1"] < 0.2 or c["distnr"] == -999
         assert (c["magnr"] == -999) == (c["distnr"] == -999)
         assert (c["drb"] < 0.5) == (kind == "bogus")

@@ -89,7 +89,7 @@ def test_an_ew_has_two_nearly_equal_minima_and_never_rests() -> None:
         assert quiet.mean() < 0.35
 
 
-@pytest.mark.parametrize("kind", ["SNIa", "SNII"])
+@pytest.mark.parametrize("kind", ["SN Ia", "SN II"])
 def test_a_supernova_is_dark_rises_and_fades(kind: str) -> None:
     for source in sky_of(kind, 20):
         source["host"] = np.nan

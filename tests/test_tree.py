@@ -35,7 +35,7 @@ from workers.errors import Misused
 from workers.settings import Classify, Settings
 
 ROOT = Path(__file__).parents[1]
-MIX = {"RRab": 0.3, "EW": 0.2, "SNIa": 0.2, "SNII": 0.1, "AGN": 0.1, "CV": 0.1}
+MIX = {"RRab": 0.3, "EW": 0.2, "SN Ia": 0.2, "SN II": 0.1, "AGN": 0.1, "CV": 0.1}
 
 
 def shipped() -> TreeCard:

@@ -16,8 +16,6 @@ from workers.report import Read
 
 #: Numbers of detections between which the names are held against the truth.
 STEPS = (1, 5, 10, 20, 50, 100, 1_000_000)
-#: Kinds of the simulated sky that the taxonomy has by another name.
-_KINDS = {"SNIa": "SN Ia", "SNII": "SN II"}
 
 
 def right_class(kind: str, ids: Mapping[str, int]) -> str | None:
@@ -48,8 +46,7 @@ def names(read: Read, truth: Mapping[bytes, str], card: AnyCard) -> list[Table]:
     the class there that the right one grows from.
     """
     ids = dict(zip(card.classes, card.class_ids, strict=True))
-    kinds = np.array([truth.get(o, "?") for o in read.labels["object"].tolist()])
-    kind = np.array([_KINDS.get(k, k) for k in kinds.tolist()])
+    kind = np.array([truth.get(o, "?") for o in read.labels["object"].tolist()])
     name = np.char.decode(read.name, "ascii")
     named = read.labels["reason"] == REASONS.index("none")
     wanted = {k: right for k in sorted(set(kind.tolist())) if (right := right_class(k, ids))}

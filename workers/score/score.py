@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from broker.records import REASONS
 from broker.taxonomy import TREE, lineage
-from models import cards, metrics
+from models import metrics, tree_cards
+from models.tree_cards import TreeCard
 from workers.diff.answers import Answers
 from workers.diff.sides import side
 from workers.errors import Failed
@@ -105,10 +106,10 @@ def of(
     place = _places(kind, answers)
     named = answers.rows["reason"] == _NAMED
     known, n = place >= 0, answers.rows["detections"]
-    restated = answers.probabilities
+    restated = None
     if assumed is not None:
         here = np.bincount(place[known & named], minlength=len(assumed))
-        restated = restated * (here / assumed).astype(np.float32)
+        restated = answers.probabilities * (here / assumed).astype(np.float32)
         restated /= np.maximum(restated.sum(axis=1, keepdims=True), 1e-30)
     bounds = [*itertools.pairwise(STEPS), (STEPS[-1], 0)]
     rows = [
@@ -131,8 +132,10 @@ def of(
 def _assumed(name: str, classes: Sequence[str]) -> NDArray[np.float64] | None:
     """Proportions (class,) that a shipped network's probabilities assume, if it is one."""
     try:
-        card = cards.find(name)
+        card = tree_cards.find(name)
     except LookupError:
+        return None
+    if isinstance(card, TreeCard):  # it assumes them at its root alone
         return None
     share = dict(zip(card.classes, card.assumes, strict=False))
     if set(share) != set(classes):
@@ -158,7 +161,7 @@ def _places(kind: NDArray[np.str_], answers: Answers) -> NDArray[np.int64]:
 
 def _row(
     answers: Answers,
-    restated: NDArray[np.float32],
+    restated: NDArray[np.float32] | None,
     place: NDArray[np.int64],
     some: NDArray[np.bool_],
     least: int,
@@ -180,7 +183,9 @@ def _row(
         ece=m.ece,
         log_loss=m.log_loss,
         log_loss_gain=m.log_loss_gain,
-        ece_restated=metrics.measure(restated[named], place[named]).ece,
+        ece_restated=np.nan
+        if restated is None
+        else metrics.measure(restated[named], place[named]).ece,
     )
 
 
