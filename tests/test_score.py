@@ -79,6 +79,19 @@ def test_an_answer_that_stops_higher_in_the_tree_is_held_against_that() -> None:
     assert found.recall == {"RR Lyrae": (1, 1.0), "RRab": (2, 0.5)}
 
 
+def test_of_a_tree_what_was_not_shared_out_is_held_against_the_root() -> None:
+    said = answers(
+        "AGN/EW/periodic",
+        ("a", 5, "none", (0.2, 0.8, 0.0)),
+        ("a", 5, "none", (0.3, 0.0, 0.7)),
+        ("a", 5, "none", (0.6, 0.0, 0.4)),
+        ("b", 5, "none", (0.6, 0.0, 0.4)),
+    )
+    found = score.of(said, {b"a": "EW", b"b": "AGN"}, "x 1", grows={"EW": "periodic"})
+    assert found.recall == {"AGN": (1, 1.0), "EW": (1, 1.0), "periodic": (2, 0.5)}
+    assert np.isnan(found.whole.ece_restated)
+
+
 def test_probabilities_for_other_proportions_are_restated() -> None:
     """Said 1/2 each where classes are even; here nine of ten are of the first."""
     said = [(f"o{i}", 5, "none", (0.5, 0.5)) for i in range(200)]

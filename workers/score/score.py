@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from broker.records import REASONS
 from broker.taxonomy import TREE, lineage
 from models import metrics, tree_cards
-from models.tree_cards import TreeCard
+from models.tree_cards import AnyCard, TreeCard, roots
 from workers.diff.answers import Answers
 from workers.diff.sides import side
 from workers.errors import Failed
@@ -88,7 +89,12 @@ def score(settings: Settings, truth: Path, said: str) -> Score:
     if not any(o in kinds for o in np.unique(answers.rows["object"]).tolist()):
         msg = f"{truth} tells of none of the {len(answers):,} labels' objects of {said}"
         raise Failed(msg)
-    return of(answers, kinds, ", ".join(names), _assumed(classifier_of(names[0]), answers.classes))
+    try:
+        card = tree_cards.find(classifier_of(names[0]))
+    except LookupError:  # one that does not ship
+        card = None
+    assumed = _assumed(card, answers.classes)
+    return of(answers, kinds, ", ".join(names), assumed, {} if card is None else roots(card))
 
 
 def of(
@@ -96,14 +102,16 @@ def of(
     kinds: Mapping[bytes, str],
     classifier: str,
     assumed: NDArray[np.float64] | None = None,
+    grows: Mapping[str, str] = MappingProxyType({}),
 ) -> Score:
     """Hold answers against kinds of objects, by their names.
 
-    `assumed` (class,) are the proportions for which the answers' probabilities are given.
+    `assumed` (class,) are the proportions for which the answers' probabilities are given; of a
+    tree's answers `grows` tells from which class at the root each class grows.
     """
     _, answers, _ = answers.last()
     kind = np.array([kinds.get(o, "") for o in answers.rows["object"].tolist()], np.str_)
-    place = _places(kind, answers)
+    place = _places(kind, answers, grows)
     named = answers.rows["reason"] == _NAMED
     known, n = place >= 0, answers.rows["detections"]
     restated = None
@@ -129,13 +137,9 @@ def of(
     return Score(classifier, whole, tuple(rows), recall, others)
 
 
-def _assumed(name: str, classes: Sequence[str]) -> NDArray[np.float64] | None:
-    """Proportions (class,) that a shipped network's probabilities assume, if it is one."""
-    try:
-        card = tree_cards.find(name)
-    except LookupError:
-        return None
-    if isinstance(card, TreeCard):  # it assumes them at its root alone
+def _assumed(card: AnyCard | None, classes: Sequence[str]) -> NDArray[np.float64] | None:
+    """Proportions (class,) that a network's probabilities assume; a tree's are of its root."""
+    if card is None or isinstance(card, TreeCard):
         return None
     share = dict(zip(card.classes, card.assumes, strict=False))
     if set(share) != set(classes):
@@ -143,7 +147,9 @@ def _assumed(name: str, classes: Sequence[str]) -> NDArray[np.float64] | None:
     return np.array([share[c] for c in classes])
 
 
-def _places(kind: NDArray[np.str_], answers: Answers) -> NDArray[np.int64]:
+def _places(
+    kind: NDArray[np.str_], answers: Answers, grows: Mapping[str, str]
+) -> NDArray[np.int64]:
     """What would have been right to say (row,): the kind, or where the answer does not go so far
     down the tree what it lies in; -1 where it has no name for that.
     """
@@ -151,7 +157,8 @@ def _places(kind: NDArray[np.str_], answers: Answers) -> NDArray[np.int64]:
     there = answers.rows["reason"] == _NAMED
     for name in set(kind.tolist()) & TREE.keys():
         some = kind == name
-        for node in reversed(lineage(name)):  # the deepest comes last
+        above = (*reversed(lineage(name)[1:]), grows.get(name, name))
+        for node in (*above, name):  # the deepest comes last
             if node in answers.classes:
                 c = answers.classes.index(node)
                 said = np.nan_to_num(answers.probabilities[:, c]) > 0
