@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 
 from broker.records import BANDS
-from models.transients import disruptions, nuclei, outbursts
+from models.transients import nuclei, outbursts
 from models.transients.curves import Curves
 from models.transients.light import Floats, Generator, days, power_law
 
@@ -16,8 +14,6 @@ G, R, I_ = (BANDS.index(band) for band in "gri")
 GENERATORS: dict[str, Generator] = {
     "AGN": nuclei.generate,
     "CV": outbursts.generate,
-    "TDE": disruptions.generate,
-    "TDE, LSST": partial(disruptions.generate, survey="lsst"),
 }
 
 
@@ -55,25 +51,6 @@ def test_the_same_seed_gives_the_same_light(name: str) -> None:
     assert np.isfinite(light.change).all()
     assert (light.behind >= 0).all()
     assert (light.behind + light.change > -1e-9).all()  # no source shines with less than nothing
-
-
-def test_disruptions_stay_blue_rise_in_weeks_and_fall_slowly() -> None:
-    change = flux("TDE", nights(n=200))
-    colour = colours(change)
-    usual = np.median(colour, axis=1)
-    assert -0.3 < np.median(usual) < -0.1
-    assert (usual < 0.15).mean() > 0.95
-    first, last = (np.median(colour[:, part], axis=1) for part in (slice(0, 20), slice(40, 80)))
-    assert np.median(np.abs(last - first)) < 0.12  # a supernova of type Ia reddens by 0.7
-    r = change[:, :, 1]
-    peak, highest = r.argmax(axis=1), r.max(axis=1)
-    rising = peak > 8
-    assert 0.5 < rising.mean() < 0.95
-    tenth = np.array([(r[i, : peak[i]] < 0.1 * highest[i]).sum() for i in np.flatnonzero(rising)])
-    assert 5 < np.median(peak[rising] - tenth) < 35
-    later = [r[i, peak[i] + 60] / highest[i] for i in range(len(r)) if peak[i] < 120]
-    assert 0.2 < np.median(later) < 0.6  # an e-fold of 30 to 100 days
-    assert np.mean(np.array(later) > 1) < 0.02
 
 
 def test_dwarf_novae_burst_quickly_and_are_over_in_days_to_weeks() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,10 +143,19 @@ def fit(
     with torch.no_grad():
         mean.head.bias.add_(sets.change)
     _typical(mean, sets.draw, seed)
-    curves, label = sets.cut
-    these = inputs.make(curves, eye)
-    mean.calibration.fit(_logits(mean, these, mean.raw), log_points(these), torch.from_numpy(label))
+    calibrate(mean, [(mean, sets.cut)])
     return mean
+
+
+def calibrate(net: TransientNet, crossed: Sequence[tuple[TransientNet, Examples]]) -> None:
+    """Make a network honest by what others of its kind say of objects that they never saw."""
+    logits, log_n, truth = [], [], []
+    for other, (curves, label) in crossed:
+        these = inputs.make(curves, other.eye)
+        logits.append(_logits(other, these, other.raw))
+        log_n.append(log_points(these))
+        truth.append(torch.from_numpy(label))
+    net.calibration.fit(torch.cat(logits), torch.cat(log_n), torch.cat(truth))
 
 
 def probabilities(net: TransientNet, these: Inputs) -> NDArray[np.float64]:

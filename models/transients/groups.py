@@ -23,8 +23,8 @@ from models.transients.light import Generator
 
 #: In the order of the networks' output. "periodic" and "AGN" are what recurs, the others not:
 #: that is DESC's own division, of which the probabilities of variable and transient are sums.
-#: A gate that knew tidal disruptions too (`models.transients.disruptions`) named a tenth to a third
-#: of the real ones, and took real nuclei for them: they have no name.
+#: Tidal disruptions have no name: a gate that had learned them from hot black bodies named a tenth
+#: to a third of the real ones, and took real nuclei for them.
 CLASSES = ("periodic", "AGN", "CV", "supernova")
 RECURRING = ("periodic", "AGN")
 #: How many of a class are tried in each place.

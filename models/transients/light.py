@@ -61,13 +61,6 @@ def power_law(slope: Floats) -> Floats:
     return result
 
 
-def black_body(kelvin: Floats, micrometres: Floats) -> Floats:
-    """Planck's B_nu at temperatures and wavelengths of one shape, in any unit."""
-    x = 14_387.77 / (micrometres * kelvin)
-    result: Floats = 1 / (micrometres**3 * np.expm1(np.minimum(x, 500.0)))
-    return result
-
-
 def reddened(excess: Floats) -> Floats:
     """Share (object, band) of the light that dust of E(B-V) = excess (object,) lets pass."""
     result: Floats = 10 ** (-0.4 * excess[:, None] * EXTINCTION)
