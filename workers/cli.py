@@ -94,6 +94,7 @@ def _application(file: Path | None) -> App:
         # Not Markdown, the default: its parser alone costs 50 ms.
         help_format="plaintext",
         version=_version,
+        suppress_keyboard_interrupt=False,  # `run` says it, as it says all that ends a command
         config=[_Given(file)],
     )
     for name, text in COMMANDS.items():
