@@ -1,7 +1,8 @@
 """What a tree of networks is: which network stands at its root, and which class goes on to which.
 
 Its card is a TOML file as a network's is (models.cards), read without torch: ``network = "tree"``,
-and for each survey ``root = NETWORK, branches = {CLASS = NETWORK, ...}``, a class of the root's.
+and for each survey ``root = NETWORK, branches = {CLASS = NETWORK, ...}``, a class of the root's;
+``prior = {CLASS = SHARE, ...}`` of all the root's classes where those of its card will not do.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from broker.inputs import Inputs
 from broker.records import SURVEYS
 from models import cards
 from models.cards import Card
+from models.prior import proportions
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,9 @@ class TreeCard:
     ----------
     limbs
         By survey; of others the tree says nothing.
+    prior
+        Shares of the classes at the root that are assumed where the settings say nothing of them;
+        empty: those that the roots' cards state.
     weights
         The tree's own file, which names the networks.
     """
@@ -44,6 +49,7 @@ class TreeCard:
     licence: str
     weights: Path
     limbs: Mapping[str, Limb]
+    prior: Mapping[str, float]
 
     @property
     def classifier(self) -> str:
@@ -140,15 +146,18 @@ def read(path: Path) -> TreeCard:
     try:
         version, licence = table.pop("version"), table.pop("licence")
         table.pop("network")
+        prior = table.pop("prior", {})
         limbs = {survey: _limb(path, survey, said) for survey, said in table.items()}
         _agree(limbs)
+        for limb in limbs.values():
+            proportions(limb.root, prior)
     except KeyError as error:
         msg = f"{path}: the card lacks {error}"
         raise ValueError(msg) from error
     except (LookupError, ValueError) as error:
         msg = f"{path}: {error}"
         raise ValueError(msg) from error
-    return TreeCard(path.stem, version, licence, path, limbs)
+    return TreeCard(path.stem, version, licence, path, limbs, prior)
 
 
 def _limb(path: Path, survey: str, said: Any) -> Limb:

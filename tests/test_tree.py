@@ -64,6 +64,8 @@ def tree(card: TreeCard = SKY, *prior: str) -> Tree:
 
 def alone(card: Card, images: Images, *prior: str) -> Labels:
     """What one of the networks says by itself."""
+    assumed = [f"{card.name}.{name}={share}" for name, share in SKY.prior.items()]
+    prior = prior or (tuple(assumed) if set(SKY.prior) == set(card.classes) else ())
     return labelling(card, *prior).classify(images)  # type: ignore[attr-defined]
 
 
@@ -282,7 +284,8 @@ def test_a_prior_is_of_the_root_or_of_a_network(
     found = tree(SKY, *words).classify(images)
     other = dict(said)
     for card, its in ((BRANCH, inner), *((limb.root, shares) for limb in SKY.limbs.values())):
-        given = proportions(card, {}), proportions(card, its)
+        assumed = {} if card is BRANCH else SKY.prior
+        given = proportions(card, assumed), proportions(card, its)
         p = restated(said[card.name].probabilities, *given)
         other[card.name] = replace(said[card.name], probabilities=p)
     for row in np.flatnonzero(found.reason == 0).tolist():

@@ -100,8 +100,8 @@ def networks(card: AnyCard) -> dict[str, Card]:
 def priors(settings: Settings, card: AnyCard) -> dict[str, dict[str, float]]:
     """What `classify.prior` says of each network of a card: the share of each of its classes.
 
-    What it says of a tree is of the networks at its root, but where it names these themselves.
-    Empty: nothing.
+    What it says of a tree is of the networks at its root, but where it names these themselves;
+    where it says nothing of a tree, what the tree's card says. Empty: nothing.
 
     Raises
     ------
@@ -113,6 +113,8 @@ def priors(settings: Settings, card: AnyCard) -> dict[str, dict[str, float]]:
         name, of_class, share = _parted(word)
         said.setdefault(name, {})[of_class] = share
     roots = card.limbs.values() if isinstance(card, TreeCard) else ()
+    if isinstance(card, TreeCard):
+        said.setdefault(card.name, dict(card.prior))
     of_root = dict.fromkeys((limb.root.name for limb in roots), card.name)
     found = {}
     for name, network in networks(card).items():
