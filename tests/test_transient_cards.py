@@ -75,6 +75,24 @@ def test_the_study_asks_of_each_object_a_network_that_did_not_see_it(
     assert len(said) == 6  # kept
 
 
+def test_the_report_of_gates_stands_beside_real_sources() -> None:
+    """Results as `parts.run` gives them, which adds how long each took."""
+    score = {"auc": 0.9, "hardest": 0.8, "recall": [0.1, 0.2, 0.3, 0.4], "giants": 0.5, "ece": 0.02}
+    asked = {"kind": "blazar", "name": "AGN", "alerts": 3, "objects": 47, "named": [0.1, 0.9, 0, 0]}
+    results = {
+        "gate/ztf": {"seeing": {"3": score}, "blind": {"3": score | {"auc": 0.5}}, "seconds": 2.0},
+        "gate/ztf/real": {"crts_transients": [asked], "seconds": 0.5},
+    }
+    gates, real = transients_report.sections(results)
+    names = [row[1] for row in gates.tables[0].rows]
+    assert [name for name in names if "worst" not in name] == ["seeing", "blind"]
+    assert gates.tables[0].rows[0][2] == "0.900"
+    (row,) = real.tables[0].rows
+    assert row[:4] == ("gate-ztf", "crts_transients", "blazar", "AGN")
+    assert "90" in row[4]
+    assert row[5] == ""
+
+
 def test_a_card_says_what_it_is(trained: tuple[Path, Card]) -> None:
     folder, card = trained
     read = cards.read(folder / "a" / f"{NAME}.toml")

@@ -78,8 +78,8 @@ def _gates(results: Results) -> Section | None:
     areas, each = [], []
     for survey in ("ztf", "lsst"):
         result = results.get(f"gate/{survey}", {})
-        for name, found in result.items():
-            there = [found.get(n) for n in _ALERTS]
+        for name in (name for name in ("seeing", "blind") if name in result):
+            there = [result[name].get(n) for n in _ALERTS]
             areas.append((survey, name, *("" if f is None else f"{f['auc']:.3f}" for f in there)))
             worst = ("" if f is None else f"{f['hardest']:.3f}" for f in there)
             areas.append((survey, f"{name}, worst pair of classes", *worst))
@@ -114,7 +114,8 @@ def _gates(results: Results) -> Section | None:
 def _reality(results: Results) -> Section | None:
     rows = []
     for survey in ("ztf", "lsst"):
-        for name, found in results.get(f"gate/{survey}/real", {}).items():
+        real = results.get(f"gate/{survey}/real", {})
+        for name, found in ((name, real[name]) for name in real if name != "seconds"):
             kinds = {f["kind"]: f["name"] for f in found}
             for kind, class_ in kinds.items():
                 after = {str(f["alerts"]): f for f in found if f["kind"] == kind}
