@@ -168,30 +168,38 @@ def examine(
 
 
 def best_known(cards: Sequence[Card], file: CurveFile, labels: str) -> Card:
-    """Of several cards the one that knows most of a file's objects; of equal ones one of the survey
-    that the file's name tells, then that which was right most often on its own test split.
+    """Of the cards that can eat a file the one that knows most of its classes, then most of its
+    objects; of equal ones one of the survey that the file's name tells, then that which was right
+    most often on its own test split.
 
     Raises
     ------
     ValueError
         None knows a class of the file.
     """
-    known = [int((catalogue.known(file, labels, card.classes) >= 0).sum()) for card in cards]
-    home = [card.channel.survey == _survey(file) for card in cards]
-    right = [next((m["accuracy"] for m in card.measured), 0.0) for card in cards]
-    if not any(known):
+    origin = _origin(file)
+    marks = []
+    for card in cards:
+        eats = not file.flux if card.channel.photometry == "total" else origin is not None
+        label = catalogue.known(file, labels, card.classes)
+        known = label[(label >= 0) & eats]
+        home = origin is not None and card.channel.survey == origin.survey
+        right = next((m["accuracy"] for m in card.measured), 0.0)
+        marks.append((len(np.unique(known)), len(known), home, right, card))
+    best = max(marks, key=itemgetter(0, 1, 2, 3))
+    if not best[0]:
         classes = ", ".join(_count(file, labels, np.ones(len(file), np.bool_)))
         msg = f"{file.path}: no shipped network knows a class of it ({classes})"
         raise ValueError(msg)
-    return max(zip(known, home, right, cards, strict=True), key=itemgetter(0, 1, 2))[3]
+    return best[-1]
 
 
-def _survey(file: CurveFile) -> str:
-    """Whose difference fluxes a file of that name holds; "" where it tells of none."""
+def _origin(file: CurveFile) -> sets.Origin | None:
+    """Whose difference fluxes a file of that name holds, if it tells."""
     try:
-        return sets.by_name(file.path).survey
+        return sets.by_name(file.path)
     except LookupError:
-        return ""
+        return None
 
 
 def _choose(

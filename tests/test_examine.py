@@ -161,6 +161,9 @@ def test_what_cannot_be_evaluated_is_refused_in_words(trained: tuple[Path, Card]
         examine.examine(card, file, "transients", "all", "cpu")
     with pytest.raises(ValueError, match="does not state the class proportions"):
         examine.examine(replace(card, training={}), file, "crts-south", "all", "cpu", tau=0.5)
+    with pytest.raises(ValueError, match="no shipped network knows a class of it"):
+        examine.best_known([card], file, "crts-south")  # it could not eat fluxes
+    file = replace(file, flux=False)
     few = replace(file, lab=np.where(file.lab == 2, 2, 3))
     blind = replace(card, classes=("TDE",))
     with pytest.raises(ValueError, match=r"no shipped network knows a class of it \(SN II, SN Ib"):

@@ -187,6 +187,17 @@ def test_bands_that_it_has_not_are_left_out_and_fluxes_below_5_sigma_are_no_dete
         naming.Transients(card, replace(forced, path=Path("some.npz")), "cpu")
 
 
+def test_a_file_is_asked_of_who_knows_most_of_its_classes_and_can_eat_it(tmp_path: Path) -> None:
+    """Nine nuclei and a supernova of each of two types: the gates know the nuclei alone."""
+    some = supernovae(11)
+    nuclei = replace(some, label=np.array([1, 2, *9 * [7]]))
+    file = curve_files.read(write(tmp_path, nuclei, "mallorn_like_ztf_bts"))
+    assert examine.best_known(cards.shipped(), file, "transients").name.startswith("transients-")
+    elsewhere = replace(file, path=tmp_path / "crts_transients.npz", lab=np.array([10, *10 * [7]]))
+    found = examine.best_known(cards.shipped(), elsewhere, "transients")
+    assert found.channel.photometry == "total"  # of what bands it has its name does not tell
+
+
 def test_the_network_of_the_files_survey_is_the_best_known(trained: tuple[Path, Card]) -> None:
     folder, card = trained
     file = curve_files.read(folder / "ztf_bts.npz")
