@@ -73,11 +73,11 @@ def correct(
     dec: NDArray[np.float64],
 ) -> None:
     """Turn the times of `wanted` (`cut.WANTED`) into barycentric ones, each search's (`cut.SEARCH`)
-    for the place (alert,) of its alert; where that has none nothing is changed.
+    for the place (alert,) of its alert; where that has none on the sky nothing is changed.
     """
     for s in range(len(searches)):
         a, d = ra[searches[s].alert], dec[searches[s].alert]
-        if not (np.isfinite(a) and np.isfinite(d)):
+        if not (abs(a) <= 360 and abs(d) <= 90):  # NaN is not; of 1e308 the cosine is none
             continue
         a, d = np.round(a / CELL) * CELL, np.round(d / CELL) * CELL
         for k in range(searches[s].first, searches[s].first + searches[s].points):

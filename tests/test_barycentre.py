@@ -61,6 +61,12 @@ def test_times_are_corrected_for_the_cell_of_each_alert() -> None:
     before = wanted["time"].copy()
     ra, dec = np.array([10.0, 200.04, np.nan]), np.array([5.0, -30.02, 0.0])
     correct(searches, wanted, ra, dec)
+    for absurd in (1e308, np.inf, -1e9):
+        kept = wanted.copy()
+        kept["time"] = before
+        correct(searches, kept, np.full(3, absurd), dec)
+        correct(searches, kept, ra, np.full(3, absurd))
+        assert (kept["time"] == before).all()
     moved = (wanted["time"] - before) / MICRODAYS
     assert moved[:4] == pytest.approx(delays(mjd[:4], 200.0, -30.0), abs=1e-6)
     assert moved[4:7] == pytest.approx(delays(mjd[4:7], 10.0, 5.0), abs=1e-6)
