@@ -35,10 +35,7 @@ class Stars:
         self.bands = {b: catalogue.of(file.band(b), any_label) for b in np.unique(file.b).tolist()}
 
     def __call__(self, n: NDArray[np.int64], ladder: bool = True) -> NDArray[np.float32]:
-        log_p, in_band, first_row = self.each_band(n, ladder)
-        return self.network.fusion(
-            log_p, in_band, first_row, np.full(len(n), self.survey, np.uint8)
-        )
+        return self.fused(*self.each_band(n, ladder))
 
     def each_band(
         self, n: NDArray[np.int64], ladder: bool = True
@@ -68,6 +65,13 @@ class Stars:
         first_row = np.searchsorted(np.concatenate(objects)[row], np.arange(len(n) + 1))
         log_p = np.log(np.maximum(np.concatenate(p)[row], np.float32(1e-30)))
         return log_p, np.concatenate(in_band)[row].astype(np.int32), first_row
+
+    def fused(
+        self, log_p: NDArray[np.float32], in_band: NDArray[np.int32], first_row: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Probabilities (object, class) of what `each_band` says; NaN where it says nothing."""
+        survey = np.full(len(first_row) - 1, self.survey, np.uint8)
+        return self.network.fusion(log_p, in_band, first_row, survey)
 
     @property
     def _points(self) -> NDArray[np.int64]:

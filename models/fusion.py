@@ -115,12 +115,13 @@ def fuse(
             points += n[row]
             for c in range(classes):
                 mean[c] += w * log_p[row, c]
+        log_n = np.log(points)
         at = 0
-        while at < len(log_points) - 2 and np.log(points) > log_points[at + 1]:
+        while at < len(log_points) - 2 and log_n > log_points[at + 1]:
             at += 1
         above = min(at + 1, len(log_points) - 1)
         step = float(log_points[above]) - log_points[at]
-        part = min(max((np.log(points) - log_points[at]) / step, 0.0), 1.0) if step > 0 else 0.0
+        part = min(max((log_n - log_points[at]) / step, 0.0), 1.0) if step > 0 else 0.0
         s = survey[i]
         times = factor[s, at] + part * (float(factor[s, above]) - factor[s, at])
         for c in range(classes):

@@ -140,9 +140,7 @@ class Standard(nn.Module):
 class Rows(nn.Module):
     """The branch that reads an image row by row; an empty row stands between images."""
 
-    def __init__(
-        self, rows: int, width: int, token: int, hidden: int, last: int, dropout: float = 0.15
-    ) -> None:
+    def __init__(self, rows: int, width: int, token: int, hidden: int, last: int) -> None:
         super().__init__()
         self.token = _beside(width, token)
         self.place = nn.Parameter(0.02 * torch.randn(rows, token))
@@ -150,7 +148,7 @@ class Rows(nn.Module):
         self.mix_bias = nn.Parameter(torch.zeros(token))
         self.hidden = nn.Linear(rows * token, hidden)
         self.last = nn.Linear(hidden, last)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(0.15)
 
     def forward(self, levels: torch.Tensor) -> torch.Tensor:
         images, _, width = levels.shape

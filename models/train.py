@@ -18,8 +18,8 @@ from models.trained import Make, Order
 from models.training import Epoch
 from models.transients import train as transients
 
-#: By the name of the card. The first is the stream's; the second the paper's; the third sees each
-#: star's own period; then supernovae in several bands, and whether what alerts is a transient.
+#: By the name of the card. The first is the fastest; the second the paper's; the third sees each
+#: star's own period; then supernovae in several bands, and what sort of thing alerts.
 NETWORKS: Mapping[str, Make] = {
     "crts-rows": partial(images.train, images.ROWS),
     "crts-shallow": partial(images.train, images.SHALLOW),

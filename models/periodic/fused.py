@@ -28,10 +28,10 @@ def fit(net: Periodic, stars: Stars, weight: torch.Tensor, seed: int, device: st
         logits, log_n, truth = [], [], []
         for knot in (*KNOTS[:-1], 0):
             n = np.minimum(points, knot or points)
-            _, in_band, first_row = namer.each_band(n)
+            each = _, in_band, first_row = namer.each_band(n)
             fed = np.bincount(np.repeat(np.arange(len(n)), np.diff(first_row)), in_band, len(n))
             some = np.flatnonzero((label >= 0) & (points >= knot) & (fed > 0))
-            logits.append(np.log(np.maximum(namer(n)[some], 1e-30)))
+            logits.append(np.log(np.maximum(namer.fused(*each)[some], 1e-30)))
             log_n.append(np.log(fed[some]))
             truth.append(label[some])
         calibration = net.fused[survey]

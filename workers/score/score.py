@@ -14,20 +14,19 @@ from numpy.typing import NDArray
 
 from broker.records import REASONS
 from broker.taxonomy import TREE, lineage
-from models import metrics, tree_cards
+from models import metrics, prior, tree_cards
 from models.tree_cards import AnyCard, TreeCard, roots
 from workers.diff.answers import Answers
 from workers.diff.sides import side
 from workers.errors import Failed
 from workers.labels import classifier_of
+from workers.naming import STEPS
 from workers.score import truth as truths
 from workers.terminal import columns, shown_lines
 
 if TYPE_CHECKING:
     from workers.settings import Settings
 
-#: Numbers of detections between which labels are looked at.
-STEPS = (1, 5, 10, 20, 50, 100)
 _NAMED = REASONS.index("none")
 
 
@@ -115,14 +114,12 @@ def of(
     named = answers.rows["reason"] == _NAMED
     known, n = place >= 0, answers.rows["detections"]
     restated = None
-    if assumed is not None:
+    if assumed is not None and (known & named).any():
         here = np.bincount(place[known & named], minlength=len(assumed))
-        restated = answers.probabilities * (here / assumed).astype(np.float32)
-        restated /= np.maximum(restated.sum(axis=1, keepdims=True), 1e-30)
-    bounds = [*itertools.pairwise(STEPS), (STEPS[-1], 0)]
+        restated = prior.restated(answers.probabilities, assumed, here / here.sum())
     rows = [
-        _row(answers, restated, place, known & (n >= a) & ((n < b) | (not b)), a, max(b - 1, 0))
-        for a, b in bounds
+        _row(answers, restated, place, known & (n >= a) & (n < b), a, b - 1 if b < STEPS[-1] else 0)
+        for a, b in itertools.pairwise(STEPS)
     ]
     recall, others = {}, {}
     right = answers.probabilities.argmax(axis=1) == place if len(answers) else known
