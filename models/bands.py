@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.records import SURVEYS
 from models import catalogue, evaluate, forward
 from models.cards import Card
+from models.catalogue import Catalogue
 from models.curve_files import CurveFile
-from models.forward import Forward
+from models.forward import LEAST_P, Forward
+from models.fusion import PLACES
 
 
 class Stars:
@@ -22,15 +23,14 @@ class Stars:
     min_points : int
         A band with fewer is not fed.
     survey : str
-        Of `broker.records.SURVEYS` if it is one of these whose alerts the file tells, or is made
-        alike to.
+        Of `models.fusion.PLACES`: whose light curves the file holds, or is made alike to.
     """
 
     def __init__(
         self, network: Forward, file: CurveFile, min_points: int = 2, survey: str = ""
     ) -> None:
         self.network, self.file, self.min_points = network, file, min_points
-        self.survey = SURVEYS.index(survey) if survey else len(SURVEYS)
+        self.place = PLACES.index(survey)
         any_label = np.zeros(len(file), np.int64)
         self.bands = {b: catalogue.of(file.band(b), any_label) for b in np.unique(file.b).tolist()}
 
@@ -52,34 +52,37 @@ class Stars:
         """
         inside = np.arange(len(self.file.t)) < np.repeat(self.file.off[:-1] + n, self._points)
         of = np.repeat(np.arange(len(n)), self._points)
-        classes = self.network.fusion.shift.shape[2]
-        objects, in_band, p = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [_none(classes)]
+        none = np.empty((0, self.network.fusion.classes), np.float32)
+        objects, in_band, log_p = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [none]
         for band, curves in self.bands.items():
             here = np.bincount(of[inside & (self.file.b == band)], minlength=len(n))
             rows = np.flatnonzero(here >= self.min_points)
             if len(rows):
-                p.append(evaluate.predict(self.network, curves, rows, here[rows], ladder))
+                log_p += self._said(curves, rows, here[rows], ladder)
                 objects.append(rows)
                 in_band.append(here[rows])
         row = np.argsort(np.concatenate(objects), kind="stable")
         first_row = np.searchsorted(np.concatenate(objects)[row], np.arange(len(n) + 1))
-        log_p = np.log(np.maximum(np.concatenate(p)[row], np.float32(1e-30)))
-        return log_p, np.concatenate(in_band)[row].astype(np.int32), first_row
+        said = np.maximum(np.concatenate(log_p)[row], np.log(LEAST_P))
+        return said, np.concatenate(in_band)[row].astype(np.int32), first_row
 
     def fused(
         self, log_p: NDArray[np.float32], in_band: NDArray[np.int32], first_row: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """Probabilities (object, class) of what `each_band` says; NaN where it says nothing."""
-        survey = np.full(len(first_row) - 1, self.survey, np.uint8)
-        return self.network.fusion(log_p, in_band, first_row, survey)
+        place = np.full(len(first_row) - 1, self.place, np.uint8)
+        return self.network.fusion(log_p, in_band, first_row, place)
+
+    def _said(
+        self, curves: Catalogue, rows: NDArray[np.int64], n: NDArray[np.int64], ladder: bool
+    ) -> list[NDArray[np.float32]]:
+        parts = evaluate.eaten(self.network.channel, curves, rows, n, ladder)
+        places = ((each, np.full(len(each[1]), self.place, np.uint8)) for each in parts)
+        return [self.network.whole(*each, place)[:, :-1] for each, place in places]
 
     @property
     def _points(self) -> NDArray[np.int64]:
         return np.diff(self.file.off)
-
-
-def _none(classes: int) -> NDArray[np.float32]:
-    return np.empty((0, classes), np.float32)
 
 
 def stars(card: Card, file: CurveFile, device: str, survey: str = "") -> Stars:

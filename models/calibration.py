@@ -10,7 +10,7 @@ from torch.nn import functional
 
 #: How far factors are thought to lie from 1 and shifts from 0 before any object is seen: of two
 #: thousand objects thirty are of a rare class, and if all are named right no factor is too great.
-_SPREAD = 0.5
+SPREAD = 0.5
 
 
 class Calibration(nn.Module):
@@ -47,6 +47,7 @@ class Calibration(nn.Module):
         log_n: torch.Tensor,
         label: torch.Tensor,
         weight: torch.Tensor | None = None,
+        spread: float = SPREAD,
     ) -> None:
         """Learn from objects that training did not see: the likeliest; the loss is convex.
 
@@ -59,6 +60,8 @@ class Calibration(nn.Module):
         weight : (class,)
             How much an object of each class counts: where the classes' proportions are known
             better than from these objects, by how much commoner it is; 1 if None.
+        spread : float
+            How far factors and shifts are thought to lie from 1 and 0, see SPREAD.
         """
         factor = self.factor.clone().requires_grad_()
         shift = self.shift.clone().requires_grad_()
@@ -69,7 +72,7 @@ class Calibration(nn.Module):
             changed = self._changed(logits, log_n, factor, shift)
             wrong = functional.cross_entropy(changed, label, weight)
             far = (factor - 1).square().sum() + shift.square().sum()
-            total = wrong + far / (2 * _SPREAD**2 * len(label))
+            total = wrong + far / (2 * spread**2 * len(label))
             total.backward()  # type: ignore[no-untyped-call]
             return total
 
@@ -80,8 +83,15 @@ class Calibration(nn.Module):
     def _changed(
         self, logits: torch.Tensor, log_n: torch.Tensor, factor: torch.Tensor, shift: torch.Tensor
     ) -> torch.Tensor:
-        above = torch.searchsorted(self.log_points, log_n).clamp(1, len(self.log_points) - 1)
-        low, high = self.log_points[above - 1], self.log_points[above]
-        part = ((log_n - low) / (high - low)).clamp(0, 1).unsqueeze(1)  # (object, 1)
+        above, part = between(self.log_points, log_n)
         factor = torch.lerp(factor[above - 1], factor[above], part)
         return logits * factor + torch.lerp(shift[above - 1], shift[above], part)
+
+
+def between(log_points: torch.Tensor, log_n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which of rising `log_points` (knot,) is the next above each of `log_n` (object,), and what
+    part (object, 1) of the way to it from the one before that is; 0 or 1 outside of all.
+    """
+    above = torch.searchsorted(log_points, log_n).clamp(1, len(log_points) - 1)
+    low, high = log_points[above - 1], log_points[above]
+    return above, ((log_n - low) / (high - low)).clamp(0, 1).unsqueeze(1)

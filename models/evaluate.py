@@ -16,6 +16,7 @@ from broker.inputs import Channel
 from broker.periodogram import rungs
 from models import forward, metrics
 from models.catalogue import Catalogue
+from models.fusion import CRTS
 
 #: Lengths of curves at which accuracy is quoted.
 LENGTHS = (5, 10, 20, 50, 100)
@@ -87,15 +88,16 @@ def predict(
     objects: NDArray[np.int64],
     n: NDArray[np.int64],
     ladder: bool = True,
-    batch: int = 256,
+    survey: str = "",
 ) -> NDArray[np.float32]:
-    """Probabilities (object, class) of objects (object,) from the first n (object,) points.
+    """Probabilities (object, class) of objects (object,) from the first n (object,) points, if
+    known for `survey`, one of `models.fusion.PLACES`.
 
     With `ladder` the periodogram of a network that eats one is that of the stream; without, it is
     of all n points.
     """
-    parts = eaten(network.channel, curves, objects, n, ladder, batch)
-    return np.concatenate([np.exp(network(*each)) for each in parts])
+    parts = eaten(network.channel, curves, objects, n, ladder)
+    return np.concatenate([np.exp(network(*each, survey=survey)) for each in parts])
 
 
 def eaten(
@@ -121,7 +123,8 @@ def eaten(
 
 
 def scores(network: forward.Forward, curves: Catalogue) -> Iterator[Score]:
-    """Scores on the test objects: whole curves first, then their first points, then one a night.
+    """Scores on Catalina's test objects: whole curves first, then their first points; then with one
+    point a night, which are no light curves of Catalina.
 
     A network that eats periodograms is asked of whole curves twice: with that of all points, then
     of the ladder's.
@@ -134,5 +137,6 @@ def scores(network: forward.Forward, curves: Catalogue) -> Iterator[Score]:
             n = np.minimum(these.n[objects], points or np.iinfo(np.int64).max)
             whole = network.channel.periodogram and not points
             for ladder in (False, True) if whole else (True,):
-                probabilities = predict(network, these, objects, n, ladder)
+                survey = "" if nightly else CRTS
+                probabilities = predict(network, these, objects, n, ladder, survey)
                 yield score(probabilities, these.label[objects], points, nightly, ladder)

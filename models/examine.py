@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from models import bands, catalogue, evaluate, metrics, seen, splits
 from models.cards import Card
 from models.curve_files import LABELS, CurveFile
+from models.fusion import CRTS
 from models.metrics import Metrics
 from models.transients import sets
 from models.transients.naming import Transients
 
 Split = Literal["unseen", "test", "all"]
+#: Whose light curves a file with these class numbers holds, where a network asks.
+_SURVEYS = {"crts-south": CRTS, "crts-north": CRTS}
 #: Points that curves are cut to; 0 is the whole curve.
 POINTS = (0, *evaluate.LENGTHS)
 
@@ -141,7 +144,7 @@ def examine(
         msg = f"{file.path}: no object to evaluate {card.name} on: {used}"
         raise ValueError(msg)
     part, label = file.take(chosen), label[chosen]
-    namer = _namers(card)(card, part, device)
+    namer = _namers(card)(card, part, device, _SURVEYS.get(labels, ""))
     points = np.diff(part.off)
     answers = []
     for length in POINTS:
@@ -236,13 +239,13 @@ def _count(file: CurveFile, labels: str, which: NDArray[np.bool_]) -> dict[str, 
 
 
 #: Who feeds a network of this photometry from a file.
-NAMERS: Mapping[str, Callable[[Card, CurveFile, str], Namer]] = {
+NAMERS: Mapping[str, Callable[[Card, CurveFile, str, str], Namer]] = {
     "total": bands.stars,
     "asinh": Transients,
 }
 
 
-def _namers(card: Card) -> Callable[[Card, CurveFile, str], Namer]:
+def _namers(card: Card) -> Callable[[Card, CurveFile, str, str], Namer]:
     photometry = card.inputs.channels[0].photometry
     if photometry not in NAMERS:
         msg = f"{card.name}: networks of {photometry} photometry are not evaluated from files"

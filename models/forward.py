@@ -19,7 +19,7 @@ from broker.grids import GRIDS
 from broker.inputs import Channel
 from models import cards, fusion, network, unseen
 from models.cards import Card
-from models.fusion import Fusion
+from models.fusion import PLACES, Fusion
 from models.periodic.network import Periodic
 from models.transients import network as transient
 from models.transients.streamed import Streamed
@@ -28,6 +28,9 @@ from models.unseen import Typical
 #: fp32 unless a setting says otherwise, and not what is fastest here and now: another worker, or a
 #: replay on another machine, would give other bits.
 Precision = Literal["fp32", "bf16"]
+
+#: Logarithms of probabilities see none below this.
+LEAST_P = np.float32(1e-30)
 
 Eaten = torch.Tensor | tuple[torch.Tensor, ...]
 Mode = Callable[[Eaten], torch.Tensor]
@@ -45,6 +48,8 @@ class Forward:
         "fp32" or "bf16".
     fusion : Fusion
         What makes one answer of those for an object's bands.
+    answers : (place,) i8
+        Which of the network's answers is for each of `models.fusion.PLACES`.
     """
 
     device: str
@@ -53,6 +58,7 @@ class Forward:
     levels: Callable[[torch.Tensor, torch.Tensor, tuple[int, int]], torch.Tensor]
     typical: Typical | None
     fusion: Fusion
+    answers: NDArray[np.int64]
     run: Mode
 
     def __call__(
@@ -60,35 +66,46 @@ class Forward:
         counts: NDArray[np.int32],
         n: NDArray[np.int32],
         beside: Beside | None = None,
+        survey: str = "",
     ) -> NDArray[np.float32]:
         """Log probabilities (row, class) f4 of counts (row, cell) with n (row,) measurements.
 
         Of a network that eats all bands of an object at once, counts are (row, band * cell).
 
-        `beside` is what the channel has beside its images, if it has.
+        `beside` is what the channel has beside its images, if it has; `survey`, one of
+        `models.fusion.PLACES`, whose light curves these are, each the only one of its object.
 
         Raises
         ------
         RuntimeError
             The device failed.
         """
-        return self.whole(counts, n, beside)[:, :-1]
+        place = np.full(len(n), PLACES.index(survey), np.uint8)
+        log_p = self.whole(counts, n, beside, place)[:, :-1]
+        if not survey:
+            return log_p
+        found = self.fusion(np.ascontiguousarray(log_p), n, np.arange(len(n) + 1), place)
+        return np.log(np.maximum(found, LEAST_P))
 
     def whole(
         self,
         counts: NDArray[np.int32],
         n: NDArray[np.int32],
         beside: Beside | None = None,
+        place: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.float32]:
-        """The same, and in one column more (row, class + 1) the share of known objects that are
-        less unlike the others; NaN where that was not learned.
+        """What is to be fused of rows whose survey is the `place` (row,) of PLACES (of none if not
+        given), and in one column more (row, class + 1) the share of known objects that are less
+        unlike the others; NaN where that was not learned.
         """
         with torch.inference_mode():
             # Counts cross to the device once; all else is computed there.
             points = torch.from_numpy(n).to(self.device)
             on_device = torch.from_numpy(counts).to(self.device)
             eaten = _eaten(self.levels, self.channel, on_device, points, beside)
-            found: NDArray[np.float32] = self.run(eaten).cpu().numpy()
+            every: NDArray[np.float32] = self.run(eaten).cpu().numpy()
+        answer = 0 if place is None else self.answers[place]
+        found = _chosen(every, answer, self.fusion.classes)
         if self.typical is not None:
             found[:, -1] = self.typical.share(found[:, -1], n)
         return found
@@ -194,11 +211,13 @@ def ready(
         eaten = _with_beside(net.levels(counts, n, grid), channel)
         for rows in shapes:
             run(_rows(eaten, rows))
-    return Forward(device, precision, channel, net.levels, net.typical, fused, run)
+    own = fusion.answers(net.by_survey)
+    return Forward(device, precision, channel, net.levels, net.typical, fused, own, run)
 
 
 def mode(net: network.Network, device: str, dtype: torch.dtype) -> Mode:
-    """What it eats in; log probabilities out, and behind them what `unseen.Typical` ranks.
+    """What it eats in; log probabilities out (row, answer * class + 1): those for any survey, those
+    of each that has its own last layer, and behind them what `unseen.Typical` ranks.
 
     All but that and the last layer is computed in `dtype`.
     """
@@ -211,12 +230,24 @@ def mode(net: network.Network, device: str, dtype: torch.dtype) -> Mode:
         hidden = net.hidden(eaten)
         logits = net.logits(hidden, eaten)
         log_p = torch.log_softmax(logits, dim=1)
+        own = [torch.log_softmax(x, dim=1) for x in net.logits_by_survey(hidden, eaten)]
         if strangeness is None:
-            return functional.pad(log_p, (0, 1), value=torch.nan)
+            return functional.pad(torch.cat([log_p, *own], 1), (0, 1), value=torch.nan)
         total = logits[:, 0] - log_p[:, 0]
-        return torch.cat([log_p, strangeness(hidden, total)[:, None]], 1)
+        return torch.cat([log_p, *own, strangeness(hidden, total)[:, None]], 1)
 
     return run
+
+
+def _chosen(
+    every: NDArray[np.float32], answer: NDArray[np.int64] | int, classes: int
+) -> NDArray[np.float32]:
+    """Of what `Mode` gives the answer (row,) that each row wants, and the last column."""
+    if every.shape[1] == classes + 1:
+        return every
+    first = np.broadcast_to(np.asarray(answer) * classes, len(every))
+    own = np.take_along_axis(every, first[:, None] + np.arange(classes), 1)
+    return np.concatenate([own, every[:, -1:]], 1)
 
 
 def compiled(plain: Mode) -> Mode:

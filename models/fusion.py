@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 #: A band's weight stops growing here: more points do not make its network more certain.
 MOST_WEIGHT = 50
+#: Catalina's light curves, which no alerts tell of.
+CRTS = "crts"
+#: Whose light curves an answer may be for; of "" it is not known.
+PLACES = (*SURVEYS, "", CRTS)
 #: Simulated alerts, and whose they are made after.
 _OF = {"elasticc": "lsst"}
 
@@ -35,12 +39,16 @@ class Fusion:
         Logarithms of the numbers of points, rising, between which all is linear.
     factor : (survey, knot) f4
     shift : (survey, knot, class) f4
-        Surveys as in `broker.records.SURVEYS`, behind them one for any other.
+        Surveys as in PLACES.
     """
 
     log_points: NDArray[np.float32]
     factor: NDArray[np.float32]
     shift: NDArray[np.float32]
+
+    @property
+    def classes(self) -> int:
+        return int(self.shift.shape[2])
 
     def __call__(
         self,
@@ -49,9 +57,7 @@ class Fusion:
         first_row: NDArray[np.int64],
         survey: NDArray[np.uint8],
     ) -> NDArray[np.float32]:
-        """Fuse the bands of images, see `fuse`; `survey` (image,) as in `broker.records.SURVEYS`,
-        or their number for any other.
-        """
+        """Fuse the bands of images, see `fuse`; `survey` (image,) places among PLACES."""
         found: NDArray[np.float32] = fuse(
             log_p, n, first_row, survey, self.log_points, self.factor, self.shift
         )
@@ -62,14 +68,22 @@ def of(fitted: nn.ModuleDict, classes: int) -> Fusion:
     """The fusion by the `Calibration` of each survey; elsewhere the mean is left as it is."""
     by_survey = {name: cast("Calibration", calibration) for name, calibration in fitted.items()}
     knots = next((c.log_points.numpy() for c in by_survey.values()), np.zeros(1, np.float32))
-    factor = np.ones((len(SURVEYS) + 1, len(knots)), np.float32)
-    shift = np.zeros((len(SURVEYS) + 1, len(knots), classes), np.float32)
-    for place, survey in enumerate(SURVEYS):
+    factor = np.ones((len(PLACES), len(knots)), np.float32)
+    shift = np.zeros((len(PLACES), len(knots), classes), np.float32)
+    for place, survey in enumerate(PLACES):
         calibration = by_survey.get(_OF.get(survey, survey))
         if calibration is not None:
             factor[place] = calibration.factor.numpy()[:, 0]
             shift[place] = calibration.shift.numpy()
     return Fusion(knots, factor, shift)
+
+
+def answers(by_survey: nn.ModuleDict) -> NDArray[np.int64]:
+    """Which answer of a network each of PLACES takes (place,): 0 is that for any survey, behind it
+    are those of `by_survey`.
+    """
+    own = {"": 0} | {survey: k for k, survey in enumerate(by_survey, 1)}
+    return np.array([own.get(_OF.get(survey, survey), 0) for survey in PLACES])
 
 
 @njit(cache=True, nogil=True)

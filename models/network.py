@@ -21,13 +21,15 @@ class Network(nn.Module):
     body: nn.Module
     head: nn.Linear
     typical: Typical | None
-    fused: (
-        nn.ModuleDict
-    )  # by survey the Calibration of an object's bands together, see models.fusion
+    #: A survey's own last layers, where there are some, and the Calibration of an object's bands
+    #: together; see models.fusion.
+    by_survey: nn.ModuleDict
+    fused: nn.ModuleDict
 
     def __init__(self) -> None:
         super().__init__()
         self.typical = None
+        self.by_survey = nn.ModuleDict()
         self.fused = nn.ModuleDict()
 
     @staticmethod
@@ -44,6 +46,10 @@ class Network(nn.Module):
         """Logits (image, class) of what the last layer eats."""
         found: torch.Tensor = self.head(hidden)
         return found
+
+    def logits_by_survey(self, hidden: torch.Tensor, levels: Any) -> list[torch.Tensor]:
+        """Logits (image, class) as each of `by_survey` has them."""
+        return []
 
     def forward(self, levels: Any) -> torch.Tensor:
         """Logits (image, class)."""

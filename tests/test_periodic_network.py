@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from broker.beside import Beside
 from broker.folds import LEVELS, PHASES
 from broker.grids import GRIDS
+from models import forward
+from models.fusion import PLACES
 from models.periodic.network import CHANNEL, Eaten, Periodic
 
 N_DM, N_DT = GRIDS[CHANNEL.grid].shape
@@ -59,6 +63,27 @@ def test_calibration_knows_how_many_points_there_are() -> None:
     assert torch.equal(net(some), raw)
     net.calibration.factor[0] = 3
     assert torch.equal(net(some), raw * torch.tensor([3, 1, 1]).unsqueeze(1))
+
+
+def test_whose_light_curve_it_is_decides_the_last_layer() -> None:
+    net = network()
+    net.by_survey["lsst"].bias[:2, 3] = 2.0  # after 2 and 5 points
+    ready = forward.ready(net, CHANNEL, "cpu", (8,))
+    n = np.tile(np.int32([3, 60]), 4)
+    draw = np.random.default_rng(0)
+    counts = draw.integers(0, 9, (8, N_DM * N_DT), dtype=np.int32)
+    numbers = draw.normal(size=(8, CHANNEL.numbers)).astype(np.float32)
+    numbers[:, 0] = np.log(n)
+    beside = Beside(numbers, np.zeros((8, 2, PHASES, LEVELS), np.uint8))
+    place = np.repeat([PLACES.index(s) for s in ("", "ztf", "lsst", "elasticc")], 2)
+    for_any = ready.whole(counts, n, beside)[:, :7]
+    found = ready.whole(counts, n, beside, place.astype(np.uint8))[:, :7]
+    few_of_lsst = np.isin(np.arange(8), [4, 6])
+    np.testing.assert_array_equal(found[~few_of_lsst], for_any[~few_of_lsst])
+    odds = np.exp(found - for_any)[few_of_lsst]
+    np.testing.assert_allclose(odds[:, 3] / odds[:, 0], np.exp(2), rtol=1e-5)
+    np.testing.assert_array_equal(ready(counts, n, beside)[4], for_any[4])
+    np.testing.assert_allclose(ready(counts, n, beside, "lsst")[4], found[4], atol=1e-5)
 
 
 @pytest.mark.parametrize("turn", [1, 5])

@@ -12,6 +12,7 @@ from test_train import sky
 
 from models import bands, cards, curve_files, examine, forward, train
 from models.cards import Card
+from models.fusion import PLACES
 from models.periodic import alike
 from models.periodic import train as periodic
 from models.periodic.fit import Recipe
@@ -102,12 +103,26 @@ def test_what_bands_say_together_is_calibrated_for_each_survey(
 ) -> None:
     _, card, _ = trained
     fusion = forward.prepare(card, "cpu", (16,)).fusion
-    ztf, lsst, elasticc, other = fusion.factor
+    ztf, lsst, elasticc, other, crts = fusion.factor
     assert (ztf != 1).any()
     assert (lsst != ztf).any()
+    assert (crts != ztf).any()
     assert (elasticc == lsst).all()
     assert (other == 1).all()
-    assert not fusion.shift[-1].any()
+    assert not fusion.shift[PLACES.index("")].any()
+
+
+def test_each_survey_s_few_points_have_a_last_layer_of_their_own(
+    trained: tuple[Path, Card, list[Epoch]],
+) -> None:
+    _, card, _ = trained
+    layers = forward.load_network(card).by_survey
+    assert list(layers) == ["crts", "ztf", "lsst"]
+    for layer in layers.values():
+        assert all(layer.weight[knot].any() for knot in range(3))  # 2, 5, 10 points
+        assert not layer.weight[-1].any()
+    assert (layers["ztf"].weight[1] != layers["lsst"].weight[1]).any()
+    assert forward.prepare(card, "cpu", (16,)).answers.tolist() == [2, 3, 3, 0, 1]
 
 
 def test_it_is_asked_of_files_by_what_a_stream_would_have(

@@ -92,25 +92,30 @@ def fit(
             training.follow(mean, net, recipe.mean_decay, steps)
         if checkpoint:
             checkpoints.save(checkpoint, title, number, networks, optimizer)
-        logits, _ = _raw(mean, validation.whole, device)
+        _, logits, _ = heard(mean, validation.whole, device)
         loss_now = functional.cross_entropy(logits, validation.label).item()
         right = (logits.argmax(1) == validation.label).float().mean().item()
         seconds = time.perf_counter() - start
         progress(Epoch(number, recipe.epochs, seconds, loss_now, right, number == recipe.epochs))
     lengths = (validation.whole, *validation.cut)
-    raw, log_n = zip(*(_raw(mean, these, device) for these in lengths), strict=True)
+    _, raw, log_n = zip(*(heard(mean, these, device) for these in lengths), strict=True)
     label = validation.label.repeat(len(lengths))
     mean.cpu().calibration.fit(torch.cat(raw), torch.cat(log_n), label, validation.weight)
     return mean
 
 
-def _raw(net: Periodic, these: Examples, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (curve, class) before calibration and logarithms of points (curve,), on the CPU."""
+def heard(
+    net: Periodic, these: Examples, device: str
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What the last layer eats (curve, feature), logits (curve, class) before calibration, and
+    logarithms of points (curve,), on the CPU.
+    """
     net.eval()
     parts = []
     with torch.no_grad():
         for begin in range(0, len(these), 512):
             eaten = these.take(slice(begin, begin + 512)).eaten(device)
-            parts.append((net.raw(eaten).cpu(), net.log_points(eaten).cpu()))
-    logits, log_n = zip(*parts, strict=True)
-    return torch.cat(logits), torch.cat(log_n)
+            hidden = net.hidden(eaten)
+            parts.append((hidden.cpu(), net.head(hidden).cpu(), net.log_points(eaten).cpu()))
+    hidden, logits, log_n = (torch.cat(several) for several in zip(*parts, strict=True))
+    return hidden, logits, log_n

@@ -11,7 +11,9 @@ from broker.grids import GRIDS
 from broker.inputs import Channel
 from models import intensity
 from models.calibration import Calibration
+from models.fusion import CRTS
 from models.network import Network, Standard
+from models.periodic.last_layer import LastLayer
 
 #: What it eats: levels (image, n_dt + 1, 2 n_dm) f4, numbers (image, number) f4, folds
 #: (image, fold, PHASES, LEVELS) u1.
@@ -40,7 +42,8 @@ class Periodic(Network):
     """Knows a star by its pairs of points and by what it does at its own best frequencies.
 
     1.5 million multiplications a star. The last step makes the probabilities honest: a factor and a
-    shift of the logits per class that depend on the number of points.
+    shift of the logits per class that depend on the number of points. Where it is known whose light
+    curve it is, a last layer of that survey says what those of all surveys together cannot.
 
     Parameters
     ----------
@@ -62,7 +65,9 @@ class Periodic(Network):
         self.body = _Body(n_dm, n_dt, channel.folds, channel.numbers)
         self.head = nn.Linear(128, classes)
         self.calibration = Calibration(KNOTS, classes)
-        self.fused = nn.ModuleDict({name: Calibration(KNOTS, classes) for name in SURVEYS})
+        surveys = (CRTS, *SURVEYS)
+        self.by_survey = nn.ModuleDict({s: LastLayer(KNOTS, 128, classes) for s in surveys})
+        self.fused = nn.ModuleDict({s: Calibration(KNOTS, classes) for s in surveys})
 
     def learn(self, eaten: Eaten) -> None:
         """Take mean and deviation of pixels and numbers from some training examples.
@@ -98,6 +103,11 @@ class Periodic(Network):
         """Logits (image, class)."""
         logits: torch.Tensor = self.calibration(self.head(hidden), self.log_points(eaten))
         return logits
+
+    def logits_by_survey(self, hidden: torch.Tensor, eaten: Eaten) -> list[torch.Tensor]:
+        """Logits (image, class) as each of `by_survey` has them, before calibration."""
+        shared, log_n = self.head(hidden), self.log_points(eaten)
+        return [shared + layer(hidden, log_n) for layer in self.by_survey.values()]
 
     def log_points(self, eaten: Eaten) -> torch.Tensor:
         """Logarithm of the number of points (image,)."""

@@ -122,18 +122,30 @@ def validation(curves: Catalogue, channel: Channel) -> Validation:
     objects = curves.validation
     n = curves.n[objects]
     whole = examples.make((curves.cut(objects, n), n), channel)
-    cut = []
-    for points in KNOTS[:-1]:
-        length = np.minimum(n, points)
-        for skip in points * np.arange(STRETCHES):
-            part = curves.cut(objects, length, np.where(skip + length <= n, skip, 0))
-            cut.append(examples.make((part, rungs(length)), channel))
+    cut = [
+        part
+        for points in KNOTS[:-1]
+        for part in stretches(curves, objects, points, STRETCHES, channel)
+    ]
     all_points = examples.make((curves.cut(objects, n), rungs(n)), channel)
     cut += STRETCHES * [all_points]  # each knot has as many
     label = curves.label[objects]
     weight = proportions(curves.label[curves.training]) / proportions(label)
     known = torch.from_numpy(label), torch.from_numpy(weight.astype(np.float32))
     return Validation(whole, tuple(cut), *known)
+
+
+def stretches(
+    curves: Catalogue, objects: NDArray[np.int64], points: int, many: int, channel: Channel
+) -> Iterator[Examples]:
+    """Of each object (object,) so many successive points, with periodograms of the ladder: those
+    from its first on, then the next, `many` times; again the first, or all, where it has no more.
+    """
+    n = curves.n[objects]
+    length = np.minimum(n, points)
+    for skip in points * np.arange(many):
+        part = curves.cut(objects, length, np.where(skip + length <= n, skip, 0))
+        yield examples.make((part, rungs(length)), channel)
 
 
 def proportions(label: NDArray[np.int64]) -> NDArray[np.float64]:

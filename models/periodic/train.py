@@ -12,7 +12,7 @@ from models import bands, catalogue, crts, forward, known, splits
 from models.cards import Card
 from models.catalogue import SEVEN, Catalogue
 from models.evaluate import LENGTHS, Score, score, scores
-from models.periodic import alike, fused, sets
+from models.periodic import alike, by_survey, sets
 from models.periodic.fit import Recipe, fit
 from models.periodic.network import CHANNEL
 from models.stars import Stars, read_stars
@@ -36,7 +36,7 @@ def train(recipe: Recipe, order: Order) -> Trained:
     net = fit(
         training_sets, validation, recipe, CHANNEL, seed, device, order.progress, order.checkpoint
     )
-    fused.fit(net, stars, validation.weight, seed, device)
+    by_survey.fit(net, south, stars, validation, seed, device)
     share = sets.proportions(south.label[south.training])
     facts = {
         "data": f"{crts.SOUTH}, crts_south.npz; CRTS-N (Drake et al. 2014), crts_north.npz; "

@@ -119,10 +119,14 @@ class Watched(forward.Forward):
     fed: Fed = field(default_factory=list)
 
     def whole(
-        self, counts: NDArray[np.int32], n: NDArray[np.int32], beside: Beside | None = None
+        self,
+        counts: NDArray[np.int32],
+        n: NDArray[np.int32],
+        beside: Beside | None = None,
+        place: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.float32]:
         self.fed.append((counts.copy(), n, beside))
-        return forward.Forward.whole(self, counts, n, beside)
+        return forward.Forward.whole(self, counts, n, beside, place)
 
 
 def of_night(card: AnyCard, bench: Bench) -> Iterator[Images]:

@@ -1,0 +1,105 @@
+"""What each survey makes of the same stars: its last layers, and their calibration."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from broker import cadence
+from models import catalogue, forward, splits
+from models.bands import Stars as Namer
+from models.calibration import Calibration
+from models.catalogue import SEVEN, Catalogue
+from models.fusion import CRTS
+from models.periodic import alike
+from models.periodic.fit import heard
+from models.periodic.last_layer import LastLayer
+from models.periodic.network import CHANNEL, KNOTS, Periodic
+from models.periodic.sets import Validation, stretches
+from models.stars import Stars
+
+#: Light curves of single bands that a survey's last layers learn from, and stretches of each.
+_CURVES, _STRETCHES = 20_000, 2
+#: How far the calibration of one band may go: twenty thousand stars told the classes' shares better
+#: than the two thousand of validation, which tell how much was remembered.
+_SPREAD = 0.05
+
+
+def fit(
+    net: Periodic, south: Catalogue, stars: Stars, validation: Validation, seed: int, device: str
+) -> None:
+    """Learn the last layers of each survey from training stars of CRTS-S as it would see them, and
+    calibrate what they say by validation stars, all bands of a star together.
+    """
+    _learn(net, CRTS, south, south.training, device)
+    for survey in cadence.SURVEYS:
+        seen = alike.alike(stars, np.flatnonzero(splits.training(stars.split)), survey, seed + 3)
+        curves = alike.bands(seen, _CURVES, seed)
+        _learn(net, survey, curves, np.arange(len(curves)), device)
+    _calibrate(net, validation, device)
+    _calibrate_together(net, stars, validation.weight, seed, device)
+
+
+def _learn(
+    net: Periodic, survey: str, curves: Catalogue, objects: NDArray[np.int64], device: str
+) -> None:
+    """Of as few points as KNOTS has before its last, a network remembers hardly one of the stars
+    that it was trained on. Of whole curves it does: these keep the layer of all surveys.
+    """
+    layer = net.by_survey[survey]
+    assert isinstance(layer, LastLayer)
+    for points in KNOTS[:-1]:
+        long = objects[curves.n[objects] >= points]
+        if not len(long):
+            continue
+        parts = stretches(curves, long, points, _STRETCHES, CHANNEL)
+        hidden, logits, _ = zip(*(heard(net, these, device) for these in parts), strict=True)
+        label = torch.from_numpy(curves.label[long]).repeat(_STRETCHES)
+        layer.fit(points, torch.cat(hidden), torch.cat(logits), label)
+
+
+def _calibrate(net: Periodic, validation: Validation, device: str) -> None:
+    """Of Catalina, one band: by the stretches that calibrate the answer for any survey."""
+    lengths = (validation.whole, *validation.cut)
+    hidden, logits, log_n = (
+        torch.cat(each) for each in zip(*(heard(net, x, device) for x in lengths), strict=True)
+    )
+    label = validation.label.repeat(len(lengths))
+    net.cpu()
+    logits += net.by_survey[CRTS](hidden, log_n)
+    _fused(net, CRTS).fit(logits, log_n, label, validation.weight, _SPREAD)
+
+
+def _calibrate_together(
+    net: Periodic, stars: Stars, weight: torch.Tensor, seed: int, device: str
+) -> None:
+    """Of alerts, all bands of a star, after so many points as KNOTS has, and of all."""
+    network = forward.ready(net, CHANNEL, device)
+    which = np.flatnonzero(splits.validation(stars.split))
+    for survey in cadence.SURVEYS:
+        file = alike.alike(stars, which, survey, seed + 2)
+        label, points = catalogue.known(file, "crts-south", SEVEN), np.diff(file.off)
+        namer = Namer(network, file, survey=survey)
+        logits, log_n, truth = [], [], []
+        for knot in (*KNOTS[:-1], 0):
+            n = np.minimum(points, knot or points)
+            each = _, in_band, first_row = namer.each_band(n)
+            fed = np.bincount(np.repeat(np.arange(len(n)), np.diff(first_row)), in_band, len(n))
+            some = np.flatnonzero((label >= 0) & (points >= knot) & (fed > 0))
+            logits.append(np.log(np.maximum(namer.fused(*each)[some], 1e-30)))
+            log_n.append(np.log(fed[some]))
+            truth.append(label[some])
+        _fused(net, survey).fit(
+            torch.from_numpy(np.concatenate(logits)),
+            torch.from_numpy(np.concatenate(log_n).astype(np.float32)),
+            torch.from_numpy(np.concatenate(truth)),
+            weight,
+        )
+    net.cpu()
+
+
+def _fused(net: Periodic, survey: str) -> Calibration:
+    calibration = net.fused[survey]
+    assert isinstance(calibration, Calibration)
+    return calibration
