@@ -9,7 +9,7 @@ from broker.folds import LEVELS, PHASES
 from broker.grids import GRIDS
 from models import forward
 from models.fusion import PLACES
-from models.periodic.network import CHANNEL, Eaten, Periodic
+from models.periodic.network import CHANNEL, LAYERS, Eaten, Periodic
 
 N_DM, N_DT = GRIDS[CHANNEL.grid].shape
 
@@ -67,7 +67,7 @@ def test_calibration_knows_how_many_points_there_are() -> None:
 
 def test_whose_light_curve_it_is_decides_the_last_layer() -> None:
     net = network()
-    net.by_survey["lsst"].bias[:2, 3] = 2.0  # after 2 and 5 points
+    net.by_survey["lsst"].bias[LAYERS.index(3), 3] = 2.0
     ready = forward.ready(net, CHANNEL, "cpu", (8,))
     n = np.tile(np.int32([3, 60]), 4)
     draw = np.random.default_rng(0)

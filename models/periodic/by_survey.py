@@ -15,7 +15,7 @@ from models.fusion import CRTS
 from models.periodic import alike
 from models.periodic.fit import heard
 from models.periodic.last_layer import LastLayer
-from models.periodic.network import CHANNEL, KNOTS, Periodic
+from models.periodic.network import CHANNEL, KNOTS, LAYERS, Periodic
 from models.periodic.sets import Validation, stretches
 from models.stars import Stars
 
@@ -44,12 +44,12 @@ def fit(
 def _learn(
     net: Periodic, survey: str, curves: Catalogue, objects: NDArray[np.int64], device: str
 ) -> None:
-    """Of as few points as KNOTS has before its last, a network remembers hardly one of the stars
+    """Of as few points as LAYERS has before its last, a network remembers hardly one of the stars
     that it was trained on. Of whole curves it does: these keep the layer of all surveys.
     """
     layer = net.by_survey[survey]
     assert isinstance(layer, LastLayer)
-    for points in KNOTS[:-1]:
+    for points in LAYERS[:-1]:
         long = objects[curves.n[objects] >= points]
         if not len(long):
             continue

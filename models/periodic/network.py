@@ -21,6 +21,10 @@ Eaten = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 #: Numbers of points at which it is calibrated.
 KNOTS = (2, 5, 10, 20, 50, 100, 235)
+#: Numbers of points at which a survey has a last layer of its own: the closer the more a point
+#: changes (of layers for 2 and 5 alone, 3 points made a worse one than none); from 16 on there is a
+#: periodogram.
+LAYERS = (2, 3, 4, 5, 7, 10, 15, 16, 20, 30, 50, 100, 235)
 #: What crts-periodic eats. No mean magnitude and no mean error: they are the survey's, not the
 #: star's.
 CHANNEL = Channel(
@@ -66,7 +70,7 @@ class Periodic(Network):
         self.head = nn.Linear(128, classes)
         self.calibration = Calibration(KNOTS, classes)
         surveys = (CRTS, *SURVEYS)
-        self.by_survey = nn.ModuleDict({s: LastLayer(KNOTS, 128, classes) for s in surveys})
+        self.by_survey = nn.ModuleDict({s: LastLayer(LAYERS, 128, classes) for s in surveys})
         self.fused = nn.ModuleDict({s: Calibration(KNOTS, classes) for s in surveys})
 
     def learn(self, eaten: Eaten) -> None:
