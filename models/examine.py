@@ -238,10 +238,11 @@ def _count(file: CurveFile, labels: str, which: NDArray[np.bool_]) -> dict[str, 
     return {names.get(number, f"number {number}"): count for number, count in pairs}
 
 
-#: Who feeds a network of this photometry from a file.
+#: Who feeds a network of this photometry from a file, on a device, told whose light curves these
+#: are; of fluxes the file's name tells it.
 NAMERS: Mapping[str, Callable[[Card, CurveFile, str, str], Namer]] = {
     "total": bands.stars,
-    "asinh": Transients,
+    "asinh": lambda card, file, device, _: Transients(card, file, device),
 }
 
 

@@ -49,7 +49,8 @@ def _networks(results: Results) -> Section | None:
             "star is and how exactly it was measured, as this is the survey's; the second is, and "
             "what it gains is what leaving these two numbers out costs. The third has never seen "
             "the southern survey; it takes the classes to be as common as they are in the whole "
-            "northern one. (Mahabal et al. 2017 reached 69.5 % from north to south.)",
+            "northern one. (Mahabal et al. 2017 reached 69.5 % from north to south.) All are asked "
+            "by the last layer that is for any survey; that of the stream has others besides.",
         ],
         [
             Table(
