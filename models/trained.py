@@ -21,7 +21,7 @@ class Order:
 
     ``data`` is the folder of light curves, ``card`` the path of the card to be, ``epochs`` None for
     the recipe's own; ``progress`` is told after each epoch, ``say`` in words how far what comes
-    before the first is.
+    before the first and behind the last is.
     """
 
     data: Path

@@ -52,6 +52,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Card, list[
     out = folder / "a"
     card = train.train(folder, out, NAME, EPOCHS, 1, "cpu", told.append, say=words.append)
     assert any(w.startswith("inputs, cut 1: ") for w in words)
+    assert any(w.startswith("last layers, lsst: 5 points of ") for w in words)
     return folder, card, told
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,22 +29,33 @@ _SPREAD = 0.05
 
 
 def fit(
-    net: Periodic, south: Catalogue, stars: Stars, validation: Validation, seed: int, device: str
+    net: Periodic,
+    south: Catalogue,
+    stars: Stars,
+    validation: Validation,
+    seed: int,
+    device: str,
+    say: Callable[[str], None],
 ) -> None:
     """Learn the last layers of each survey from training stars of CRTS-S as it would see them, and
     calibrate what they say by validation stars, all bands of a star together.
     """
-    _learn(net, CRTS, south, south.training, device)
+    _learn(net, CRTS, south, south.training, device, say)
     for survey in cadence.SURVEYS:
         seen = alike.alike(stars, np.flatnonzero(splits.training(stars.split)), survey, seed + 3)
         curves = alike.bands(seen, _CURVES, seed)
-        _learn(net, survey, curves, np.arange(len(curves)), device)
+        _learn(net, survey, curves, np.arange(len(curves)), device, say)
     _calibrate(net, validation, device)
     _calibrate_together(net, stars, validation.weight, seed, device)
 
 
 def _learn(
-    net: Periodic, survey: str, curves: Catalogue, objects: NDArray[np.int64], device: str
+    net: Periodic,
+    survey: str,
+    curves: Catalogue,
+    objects: NDArray[np.int64],
+    device: str,
+    say: Callable[[str], None],
 ) -> None:
     """Of as few points as LAYERS has before its last, a network remembers hardly one of the stars
     that it was trained on. Of whole curves it does: these keep the layer of all surveys.
@@ -51,6 +64,7 @@ def _learn(
     assert isinstance(layer, LastLayer)
     for points in LAYERS[:-1]:
         long = objects[curves.n[objects] >= points]
+        say(f"last layers, {survey}: {points} points of {len(long):,} light curves")
         if not len(long):
             continue
         parts = stretches(curves, long, points, _STRETCHES, CHANNEL)

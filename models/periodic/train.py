@@ -36,7 +36,7 @@ def train(recipe: Recipe, order: Order) -> Trained:
     net = fit(
         training_sets, validation, recipe, CHANNEL, seed, device, order.progress, order.checkpoint
     )
-    by_survey.fit(net, south, stars, validation, seed, device)
+    by_survey.fit(net, south, stars, validation, seed, device, order.say)
     share = sets.proportions(south.label[south.training])
     facts = {
         "data": f"{crts.SOUTH}, crts_south.npz; CRTS-N (Drake et al. 2014), crts_north.npz; "
