@@ -90,11 +90,10 @@ def predict(
     ladder: bool = True,
     survey: str = "",
 ) -> NDArray[np.float32]:
-    """Probabilities (object, class) of objects (object,) from the first n (object,) points, if
-    known for `survey`, one of `models.fusion.PLACES`.
+    """Probabilities (object, class) of objects (object,) from the first n (object,) points.
 
     With `ladder` the periodogram of a network that eats one is that of the stream; without, it is
-    of all n points.
+    of all n points. `survey`, one of `models.fusion.PLACES`, says whose light curves these are.
     """
     parts = eaten(network.channel, curves, objects, n, ladder)
     return np.concatenate([np.exp(network(*each, survey=survey)) for each in parts])

@@ -101,7 +101,7 @@ def _calibrate_together(
             each = _, in_band, first_row = namer.each_band(n)
             fed = np.bincount(np.repeat(np.arange(len(n)), np.diff(first_row)), in_band, len(n))
             some = np.flatnonzero((label >= 0) & (points >= knot) & (fed > 0))
-            logits.append(np.log(np.maximum(namer.fused(*each)[some], 1e-30)))
+            logits.append(np.log(np.maximum(namer.fused(*each)[some], forward.LEAST_P)))
             log_n.append(np.log(fed[some]))
             truth.append(label[some])
         _fused(net, survey).fit(
