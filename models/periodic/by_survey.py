@@ -40,6 +40,7 @@ def fit(
     """Learn the last layers of each survey from training stars of CRTS-S as it would see them, and
     calibrate what they say by validation stars, all bands of a star together.
     """
+    net.to(device)
     _learn(net, CRTS, south, south.training, device, say)
     for survey in cadence.SURVEYS:
         seen = alike.alike(stars, np.flatnonzero(splits.training(stars.split)), survey, seed + 3)
