@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,13 @@ from models.stars import Stars, reference_flux, swings
 
 G, R = BANDS.index("g"), BANDS.index("r")
 PERIOD = 0.4217
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_areas() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alike, "AREAS", 20)
+        yield
 
 
 def stars(amplitude: float = 0.5, kind: int = 1, count: int = 40) -> Stars:
