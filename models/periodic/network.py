@@ -70,7 +70,8 @@ class Periodic(Network):
         self.head = nn.Linear(128, classes)
         self.calibration = Calibration(KNOTS, classes)
         surveys = (CRTS, *SURVEYS)
-        self.by_survey = nn.ModuleDict({s: LastLayer(LAYERS, 128, classes) for s in surveys})
+        # None for surveys whose light curves are only known as made alike: it would learn how.
+        self.by_survey = nn.ModuleDict({CRTS: LastLayer(LAYERS, 128, classes)})
         self.fused = nn.ModuleDict({s: Calibration(KNOTS, classes) for s in surveys})
 
     def learn(self, eaten: Eaten) -> None:
