@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from models import catalogue, evaluate, forward
 from models.cards import Card
-from models.catalogue import Catalogue
 from models.curve_files import CurveFile
 from models.forward import LEAST_P, Forward
 from models.fusion import PLACES
@@ -19,18 +18,14 @@ class Stars:
     Parameters
     ----------
     network : Forward
+        Ready for the survey whose light curves the file holds, or is made alike to.
     file : CurveFile
     min_points : int
         A band with fewer is not fed.
-    survey : str
-        Of `models.fusion.PLACES`: whose light curves the file holds, or is made alike to.
     """
 
-    def __init__(
-        self, network: Forward, file: CurveFile, min_points: int = 2, survey: str = ""
-    ) -> None:
+    def __init__(self, network: Forward, file: CurveFile, min_points: int = 2) -> None:
         self.network, self.file, self.min_points = network, file, min_points
-        self.place = PLACES.index(survey)
         any_label = np.zeros(len(file), np.int64)
         self.bands = {b: catalogue.of(file.band(b), any_label) for b in np.unique(file.b).tolist()}
 
@@ -58,7 +53,8 @@ class Stars:
             here = np.bincount(of[inside & (self.file.b == band)], minlength=len(n))
             rows = np.flatnonzero(here >= self.min_points)
             if len(rows):
-                log_p += self._said(curves, rows, here[rows], ladder)
+                parts = evaluate.eaten(self.network.channel, curves, rows, here[rows], ladder)
+                log_p += [self.network.whole(*each)[:, :-1] for each in parts]
                 objects.append(rows)
                 in_band.append(here[rows])
         row = np.argsort(np.concatenate(objects), kind="stable")
@@ -70,15 +66,8 @@ class Stars:
         self, log_p: NDArray[np.float32], in_band: NDArray[np.int32], first_row: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """Probabilities (object, class) of what `each_band` says; NaN where it says nothing."""
-        place = np.full(len(first_row) - 1, self.place, np.uint8)
+        place = np.full(len(first_row) - 1, PLACES.index(self.network.survey), np.uint8)
         return self.network.fusion(log_p, in_band, first_row, place)
-
-    def _said(
-        self, curves: Catalogue, rows: NDArray[np.int64], n: NDArray[np.int64], ladder: bool
-    ) -> list[NDArray[np.float32]]:
-        parts = evaluate.eaten(self.network.channel, curves, rows, n, ladder)
-        places = ((each, np.full(len(each[1]), self.place, np.uint8)) for each in parts)
-        return [self.network.whole(*each, place)[:, :-1] for each, place in places]
 
     @property
     def _points(self) -> NDArray[np.int64]:
@@ -96,5 +85,5 @@ def stars(card: Card, file: CurveFile, device: str, survey: str = "") -> Stars:
     if file.flux:
         msg = f"{file.path}: {card.name} eats total magnitudes (m); it holds fluxes (f)"
         raise ValueError(msg)
-    network = forward.prepare(card, device, shapes=(256,))
-    return Stars(network, file, card.min_points, survey)
+    network = forward.prepare(card, device, shapes=(256,), survey=survey)
+    return Stars(network, file, card.min_points)

@@ -139,12 +139,10 @@ class Classifier:
             card.min_points,
         )
         n = np.ascontiguousarray(blocks["n"][block])
-        survey = np.ascontiguousarray(images.images["survey"])
-        of = np.repeat(survey, np.diff(first_row))
         whole = np.empty((len(block), len(card.classes) + 1), np.float32)
         for begin, end, shape in device_batches(len(block), self._shapes):
-            rows = slice(begin, end)
-            whole[rows] = self._whole(images, block[rows], n[rows], of[rows], shape)
+            whole[begin:end] = self._whole(images, block[begin:end], n[begin:end], shape)
+        survey = np.ascontiguousarray(images.images["survey"])
         log_p = np.ascontiguousarray(whole[:, :-1])
         probabilities = self._forward.fusion(log_p, n, first_row, survey)
         if self._prior is not self._assumed:
@@ -168,12 +166,7 @@ class Classifier:
         )
 
     def _whole(
-        self,
-        images: Images,
-        block: NDArray[np.int64],
-        n: NDArray[np.int32],
-        survey: NDArray[np.uint8],
-        shape: int,
+        self, images: Images, block: NDArray[np.int64], n: NDArray[np.int32], shape: int
     ) -> NDArray[np.float32]:
         counts = self._counts[:shape]  # (row, cell), or (row, band * cell)
         spans, each = images.blocks["counts"], block[:, None]
@@ -187,10 +180,10 @@ class Classifier:
             msg = f"the counts of image {image} do not fit the grid {self._grid.name!r}"
             raise ValueError(msg)
         beside = self._beside(images, block, shape) if self._numbers else None
-        padded_n, padded_survey = np.zeros(shape, np.int32), np.zeros(shape, np.uint8)
-        padded_n[: len(n)], padded_survey[: len(n)] = n, survey
+        padded_n = np.zeros(shape, np.int32)
+        padded_n[: len(n)] = n
         try:
-            whole = self._forward.whole(counts, padded_n, beside, padded_survey)
+            whole = self._forward.whole(counts, padded_n, beside)
         except RuntimeError as error:
             if self.device == "cpu":
                 if "allocate memory" in str(error):  # no image's fault
@@ -198,7 +191,7 @@ class Classifier:
                 raise
             self._on_device_lost(f"{self.device} failed, labelling goes on on the CPU: {error}")
             self._forward = self._on_cpu()
-            whole = self._forward.whole(counts, padded_n, beside, padded_survey)
+            whole = self._forward.whole(counts, padded_n, beside)
         return whole[: len(n)]
 
     def _beside(self, images: Images, block: NDArray[np.int64], shape: int) -> Beside:

@@ -15,6 +15,7 @@ from broker.grids import GRIDS
 from broker.inputs import Channel
 from broker.periodogram import rungs
 from models import forward, metrics
+from models.cards import Card
 from models.catalogue import Catalogue
 from models.fusion import CRTS
 
@@ -88,15 +89,14 @@ def predict(
     objects: NDArray[np.int64],
     n: NDArray[np.int64],
     ladder: bool = True,
-    survey: str = "",
 ) -> NDArray[np.float32]:
     """Probabilities (object, class) of objects (object,) from the first n (object,) points.
 
     With `ladder` the periodogram of a network that eats one is that of the stream; without, it is
-    of all n points. `survey`, one of `models.fusion.PLACES`, says whose light curves these are.
+    of all n points.
     """
     parts = eaten(network.channel, curves, objects, n, ladder)
-    return np.concatenate([np.exp(network(*each, survey=survey)) for each in parts])
+    return np.concatenate([np.exp(network(*each)) for each in parts])
 
 
 def eaten(
@@ -121,7 +121,7 @@ def eaten(
         yield from pool.map(made, range(0, len(objects), batch))
 
 
-def scores(network: forward.Forward, curves: Catalogue) -> Iterator[Score]:
+def scores(card: Card, curves: Catalogue, device: str) -> Iterator[Score]:
     """Scores on Catalina's test objects: whole curves first, then their first points; then with one
     point a night, which are no light curves of Catalina.
 
@@ -129,6 +129,7 @@ def scores(network: forward.Forward, curves: Catalogue) -> Iterator[Score]:
     of the ladder's.
     """
     for nightly, these in ((False, curves), (True, curves.nightly())):
+        network = forward.prepare(card, device, (256,), survey="" if nightly else CRTS)
         for points in (0, *LENGTHS):
             objects = these.test[these.n[these.test] >= max(points, 2)]
             if len(objects) < 1000 and len(objects) < len(these.test):
@@ -136,6 +137,5 @@ def scores(network: forward.Forward, curves: Catalogue) -> Iterator[Score]:
             n = np.minimum(these.n[objects], points or np.iinfo(np.int64).max)
             whole = network.channel.periodogram and not points
             for ladder in (False, True) if whole else (True,):
-                survey = "" if nightly else CRTS
-                probabilities = predict(network, these, objects, n, ladder, survey)
+                probabilities = predict(network, these, objects, n, ladder)
                 yield score(probabilities, these.label[objects], points, nightly, ladder)

@@ -48,8 +48,9 @@ class Forward:
         "fp32" or "bf16".
     fusion : Fusion
         What makes one answer of those for an object's bands.
-    answers : (place,) i8
-        Which of the network's answers is for each of `models.fusion.PLACES`.
+    survey : str
+        Of `models.fusion.PLACES`: whose light curves it is asked of from files; "" in the stream,
+        where each alert tells it.
     """
 
     device: str
@@ -58,7 +59,7 @@ class Forward:
     levels: Callable[[torch.Tensor, torch.Tensor, tuple[int, int]], torch.Tensor]
     typical: Typical | None
     fusion: Fusion
-    answers: NDArray[np.int64]
+    survey: str
     run: Mode
 
     def __call__(
@@ -66,24 +67,23 @@ class Forward:
         counts: NDArray[np.int32],
         n: NDArray[np.int32],
         beside: Beside | None = None,
-        survey: str = "",
     ) -> NDArray[np.float32]:
         """Log probabilities (row, class) f4 of counts (row, cell) with n (row,) measurements.
 
         Of a network that eats all bands of an object at once, counts are (row, band * cell).
 
-        `beside` is what the channel has beside its images, if it has; `survey`, one of
-        `models.fusion.PLACES`, whose light curves these are, each the only one of its object.
+        `beside` is what the channel has beside its images, if it has. Where the survey is known
+        each row is its object's only band.
 
         Raises
         ------
         RuntimeError
             The device failed.
         """
-        place = np.full(len(n), PLACES.index(survey), np.uint8)
-        log_p = self.whole(counts, n, beside, place)[:, :-1]
-        if not survey:
+        log_p = self.whole(counts, n, beside)[:, :-1]
+        if not self.survey:
             return log_p
+        place = np.full(len(n), PLACES.index(self.survey), np.uint8)
         found = self.fusion(np.ascontiguousarray(log_p), n, np.arange(len(n) + 1), place)
         return np.log(np.maximum(found, LEAST_P))
 
@@ -92,20 +92,16 @@ class Forward:
         counts: NDArray[np.int32],
         n: NDArray[np.int32],
         beside: Beside | None = None,
-        place: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.float32]:
-        """What is to be fused of rows whose survey is the `place` (row,) of PLACES (of none if not
-        given), and in one column more (row, class + 1) the share of known objects that are less
-        unlike the others; NaN where that was not learned.
+        """What is to be fused, and in one column more (row, class + 1) the share of known objects
+        that are less unlike the others; NaN where that was not learned.
         """
         with torch.inference_mode():
             # Counts cross to the device once; all else is computed there.
             points = torch.from_numpy(n).to(self.device)
             on_device = torch.from_numpy(counts).to(self.device)
             eaten = _eaten(self.levels, self.channel, on_device, points, beside)
-            every: NDArray[np.float32] = self.run(eaten).cpu().numpy()
-        answer = 0 if place is None else self.answers[place]
-        found = _chosen(every, answer, self.fusion.classes)
+            found: NDArray[np.float32] = self.run(eaten).cpu().numpy()
         if self.typical is not None:
             found[:, -1] = self.typical.share(found[:, -1], n)
         return found
@@ -174,6 +170,7 @@ def prepare(
     device: str = "auto",
     shapes: Iterable[int] = (16, 64, 256),
     precision: Precision = "fp32",
+    survey: str = "",
 ) -> Forward:
     """Load the network; every shape has been run once afterwards.
 
@@ -187,8 +184,11 @@ def prepare(
     precision : {"fp32", "bf16"}
         In bf16 probabilities differ by up to 0.01 and names by one in a thousand. CPUs with AMX are
         up to twice as fast with it, others slower (`nightjar bench network`).
+    survey : str
+        Whose light curves it will be asked of, see `Forward`.
     """
-    return ready(load_network(card), card.channel, choose_device(device), shapes, precision)
+    net, on = load_network(card), choose_device(device)
+    return ready(net, card.channel, on, shapes, precision, survey)
 
 
 def ready(
@@ -197,6 +197,7 @@ def ready(
     device: str,
     shapes: Iterable[int] = (256,),
     precision: Precision = "fp32",
+    survey: str = "",
 ) -> Forward:
     """A network that eats a channel on "cpu", "cuda" or "cuda:N"; otherwise as `prepare`."""
     shapes = sorted(shapes)
@@ -204,20 +205,19 @@ def ready(
     torch.backends.cudnn.allow_tf32 = False  # fp32 says what it is
     torch.backends.cudnn.deterministic = True
     fused = fusion.of(net.fused, net.head.out_features)
-    run = mode(net, device, torch.float32 if precision == "fp32" else torch.bfloat16)
+    run = mode(net, device, torch.float32 if precision == "fp32" else torch.bfloat16, survey)
     with torch.inference_mode():
         images = max(1, len(channel.bands))
         counts, n = (torch.from_numpy(a).to(device) for a in _probe(shapes[-1], grid, images))
         eaten = _with_beside(net.levels(counts, n, grid), channel)
         for rows in shapes:
             run(_rows(eaten, rows))
-    own = fusion.answers(net.by_survey)
-    return Forward(device, precision, channel, net.levels, net.typical, fused, own, run)
+    return Forward(device, precision, channel, net.levels, net.typical, fused, survey, run)
 
 
-def mode(net: network.Network, device: str, dtype: torch.dtype) -> Mode:
-    """What it eats in; log probabilities out (row, answer * class + 1): those for any survey, those
-    of each that has its own last layer, and behind them what `unseen.Typical` ranks.
+def mode(net: network.Network, device: str, dtype: torch.dtype, survey: str = "") -> Mode:
+    """What it eats in; log probabilities out, by the survey's own last layer where it has one, and
+    behind them what `unseen.Typical` ranks.
 
     All but that and the last layer is computed in `dtype`.
     """
@@ -230,24 +230,14 @@ def mode(net: network.Network, device: str, dtype: torch.dtype) -> Mode:
         hidden = net.hidden(eaten)
         logits = net.logits(hidden, eaten)
         log_p = torch.log_softmax(logits, dim=1)
-        own = [torch.log_softmax(x, dim=1) for x in net.logits_by_survey(hidden, eaten)]
-        if strangeness is None:
-            return functional.pad(torch.cat([log_p, *own], 1), (0, 1), value=torch.nan)
         total = logits[:, 0] - log_p[:, 0]
-        return torch.cat([log_p, *own, strangeness(hidden, total)[:, None]], 1)
+        if survey in net.by_survey:
+            log_p = torch.log_softmax(net.logits_of(survey, hidden, eaten), dim=1)
+        if strangeness is None:
+            return functional.pad(log_p, (0, 1), value=torch.nan)
+        return torch.cat([log_p, strangeness(hidden, total)[:, None]], 1)
 
     return run
-
-
-def _chosen(
-    every: NDArray[np.float32], answer: NDArray[np.int64] | int, classes: int
-) -> NDArray[np.float32]:
-    """Of what `Mode` gives the answer (row,) that each row wants, and the last column."""
-    if every.shape[1] == classes + 1:
-        return every
-    first = np.broadcast_to(np.asarray(answer) * classes, len(every))
-    own = np.take_along_axis(every, first[:, None] + np.arange(classes), 1)
-    return np.concatenate([own, every[:, -1:]], 1)
 
 
 def compiled(plain: Mode) -> Mode:

@@ -78,14 +78,6 @@ def of(fitted: nn.ModuleDict, classes: int) -> Fusion:
     return Fusion(knots, factor, shift)
 
 
-def answers(by_survey: nn.ModuleDict) -> NDArray[np.int64]:
-    """Which answer of a network each of PLACES takes (place,): 0 is that for any survey, behind it
-    are those of `by_survey`.
-    """
-    own = {"": 0} | {survey: k for k, survey in enumerate(by_survey, 1)}
-    return np.array([own.get(_OF.get(survey, survey), 0) for survey in PLACES])
-
-
 @njit(cache=True, nogil=True)
 def fuse(
     log_p: NDArray[np.float32],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from broker.inputs import Channel
-from models import catalogue, crts, fit, forward, known
+from models import catalogue, crts, fit, known
 from models.evaluate import scores
 from models.examples import GRID
 from models.fit import Recipe
@@ -42,6 +42,6 @@ def train(recipe: Recipe, order: Order) -> Trained:
         crts.declare(order.card, recipe.network, CHANNEL, min_points=5),
         facts,
         crts.used([curves]),
-        lambda card: scores(forward.prepare(card, order.device, (256,), "fp32"), curves),
+        lambda card: scores(card, curves, order.device),
         lambda card: known.write(order.data, card, order.seed),
     )

@@ -47,9 +47,9 @@ class Network(nn.Module):
         found: torch.Tensor = self.head(hidden)
         return found
 
-    def logits_by_survey(self, hidden: torch.Tensor, levels: Any) -> list[torch.Tensor]:
-        """Logits (image, class) as each of `by_survey` has them."""
-        return []
+    def logits_of(self, survey: str, hidden: torch.Tensor, levels: Any) -> torch.Tensor:
+        """Logits (image, class) of one of `by_survey`."""
+        raise NotImplementedError
 
     def forward(self, levels: Any) -> torch.Tensor:
         """Logits (image, class)."""

@@ -97,28 +97,6 @@ def test_probabilities_are_those_of_the_definition(card: Card) -> None:
     assert "device=cpu" in labels.params
 
 
-def test_alerts_of_each_survey_take_the_answer_that_is_for_it(card: Card) -> None:
-    def prepare(*args) -> forward.Forward:
-        plain = forward.prepare(*args)
-
-        def run(eaten: forward.Eaten) -> torch.Tensor:
-            log_p, strange = plain.run(eaten).split([7, 1], 1)
-            return torch.cat([log_p, log_p.flip(1), log_p.roll(2, 1), strange], 1)
-
-        return replace(plain, run=run, answers=np.array([1, 2, 2, 0, 0]))
-
-    batch = images(card, [[30, 9], [40, 8, 20], [50], [60, 70], []])
-    names = ["ztf", "lsst", "elasticc", "ztf", "lsst"]
-    batch.images["survey"] = [SURVEYS.index(name) for name in names]
-    inside = replace(card, domain={})
-    plain = Classifier(inside, "cpu").classify(batch)
-    own = Classifier(inside, "cpu", prepare=prepare).classify(batch)
-    p = plain.probabilities
-    wanted = [p[0][::-1], np.roll(p[1], 2), np.roll(p[2], 2), p[3][::-1], p[4]]
-    np.testing.assert_allclose(own.probabilities, wanted, rtol=1e-5)
-    np.testing.assert_array_equal(own.novelty, plain.novelty)
-
-
 def test_what_is_not_named_says_why_and_has_no_probabilities(card: Card) -> None:
     batch = images(card, [[9], [4], [], [9], [9]])
     batch.images["context"]["sgscore1"][3] = 0.1
@@ -235,14 +213,12 @@ def test_a_lost_device_is_said_aloud_and_labelling_goes_on(card: Card) -> None:
         def __init__(self, ready: forward.Forward) -> None:
             self.ready, self.fed = ready, 0
 
-        def whole(
-            self, counts: np.ndarray, n: np.ndarray, beside: None, place: np.ndarray
-        ) -> np.ndarray:
+        def whole(self, counts: np.ndarray, n: np.ndarray, beside: None) -> np.ndarray:
             self.fed += 1
             if self.fed > 1:
                 msg = "CUDA error: unspecified launch failure"
                 raise RuntimeError(msg)
-            return self.ready.whole(counts, n, beside, place)
+            return self.ready.whole(counts, n, beside)
 
     def prepare(card, device, *args):
         ready = forward.prepare(card, "cpu", *args)

@@ -32,12 +32,12 @@ STARS = [card for card in cards.shipped() if card.channel.photometry == "total"]
 @pytest.mark.parametrize("card", STARS, ids=lambda card: card.name)
 def test_a_shipped_network_names_stars_it_never_saw(shared_data: Path, card: cards.Card) -> None:
     curves = catalogue.read(shared_data / "lightcurves")
-    network = forward.prepare(card, "cpu", (256,))
+    network = forward.prepare(card, "cpu", (256,), survey=CRTS)
     objects = curves.test
     assert len(objects) == 7354
     if card.channel.periodogram:  # it takes its time
         objects = objects[::8]
-    p = predict(network, curves, objects, curves.n[objects], ladder=False, survey=CRTS)
+    p = predict(network, curves, objects, curves.n[objects], ladder=False)
     whole = score(p, curves.label[objects])
     assert whole.accuracy >= 0.73
     assert whole.balanced >= 0.55

@@ -68,22 +68,22 @@ def test_calibration_knows_how_many_points_there_are() -> None:
 def test_whose_light_curve_it_is_decides_the_last_layer() -> None:
     net = network()
     net.by_survey["crts"].bias[LAYERS.index(3), 3] = 2.0
-    ready = forward.ready(net, CHANNEL, "cpu", (8,))
-    n = np.tile(np.int32([3, 60]), 4)
+    n = np.int32([3, 60, 3, 60])
     draw = np.random.default_rng(0)
-    counts = draw.integers(0, 9, (8, N_DM * N_DT), dtype=np.int32)
-    numbers = draw.normal(size=(8, CHANNEL.numbers)).astype(np.float32)
+    counts = draw.integers(0, 9, (4, N_DM * N_DT), dtype=np.int32)
+    numbers = draw.normal(size=(4, CHANNEL.numbers)).astype(np.float32)
     numbers[:, 0] = np.log(n)
-    beside = Beside(numbers, np.zeros((8, 2, PHASES, LEVELS), np.uint8))
-    place = np.repeat([PLACES.index(s) for s in ("", "ztf", "crts", "lsst")], 2)
-    for_any = ready.whole(counts, n, beside)[:, :7]
-    found = ready.whole(counts, n, beside, place.astype(np.uint8))[:, :7]
-    others = np.arange(8) != 4
-    np.testing.assert_array_equal(found[others], for_any[others])
-    odds = np.exp(found - for_any)[4]
-    assert odds[3] / odds[0] == pytest.approx(np.exp(2), rel=1e-5)
-    np.testing.assert_array_equal(ready(counts, n, beside)[4], for_any[4])
-    np.testing.assert_allclose(ready(counts, n, beside, CRTS)[4], found[4], atol=1e-5)
+    some = counts, n, Beside(numbers, np.zeros((4, 2, PHASES, LEVELS), np.uint8))
+    told = {s: forward.ready(net, CHANNEL, "cpu", (4,), survey=s) for s in PLACES}
+    found = {survey: ready.whole(*some)[:, :7] for survey, ready in told.items()}
+    for_any = found[""]
+    for survey in ("ztf", "lsst", "elasticc"):
+        np.testing.assert_array_equal(found[survey], for_any)
+    np.testing.assert_array_equal(found[CRTS][1::2], for_any[1::2])
+    odds = np.exp(found[CRTS] - for_any)[::2]
+    np.testing.assert_allclose(odds[:, 3] / odds[:, 0], np.exp(2), rtol=1e-5)
+    np.testing.assert_array_equal(told[""](*some), for_any)
+    np.testing.assert_allclose(told[CRTS](*some), found[CRTS], atol=1e-5)
 
 
 @pytest.mark.parametrize("turn", [1, 5])

@@ -122,7 +122,6 @@ def test_catalina_s_few_points_have_a_last_layer_of_their_own(
     layer = layers["crts"]
     assert all(layer.weight[knot].any() for knot in range(6))  # 2 to 10 points
     assert not layer.weight[-1].any()
-    assert forward.prepare(card, "cpu", (16,)).answers.tolist() == [0, 0, 0, 0, 1]
 
 
 def test_it_is_asked_of_files_by_what_a_stream_would_have(

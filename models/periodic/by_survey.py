@@ -81,12 +81,11 @@ def _calibrate_together(
     net: Periodic, stars: Stars, weight: torch.Tensor, seed: int, device: str
 ) -> None:
     """Of alerts, all bands of a star, after so many points as KNOTS has, and of all."""
-    network = forward.ready(net, CHANNEL, device)
     which = np.flatnonzero(splits.validation(stars.split))
     for survey in cadence.SURVEYS:
         file = alike.alike(stars, which, survey, seed + 2)
         label, points = catalogue.known(file, "crts-south", SEVEN), np.diff(file.off)
-        namer = Namer(network, file, survey=survey)
+        namer = Namer(forward.ready(net, CHANNEL, device, survey=survey), file)
         logits, log_n, truth = [], [], []
         for knot in (*KNOTS[:-1], 0):
             n = np.minimum(points, knot or points)

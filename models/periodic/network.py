@@ -109,10 +109,11 @@ class Periodic(Network):
         logits: torch.Tensor = self.calibration(self.head(hidden), self.log_points(eaten))
         return logits
 
-    def logits_by_survey(self, hidden: torch.Tensor, eaten: Eaten) -> list[torch.Tensor]:
-        """Logits (image, class) as each of `by_survey` has them, before calibration."""
-        shared, log_n = self.head(hidden), self.log_points(eaten)
-        return [shared + layer(hidden, log_n) for layer in self.by_survey.values()]
+    def logits_of(self, survey: str, hidden: torch.Tensor, eaten: Eaten) -> torch.Tensor:
+        """Logits (image, class) of one of `by_survey`, before calibration."""
+        own = self.by_survey[survey](hidden, self.log_points(eaten))
+        logits: torch.Tensor = self.head(hidden) + own
+        return logits
 
     def log_points(self, eaten: Eaten) -> torch.Tensor:
         """Logarithm of the number of points (image,)."""

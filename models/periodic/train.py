@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from broker import cadence
-from models import bands, catalogue, crts, forward, known, splits
+from models import bands, catalogue, crts, known, splits
 from models.cards import Card
 from models.catalogue import SEVEN, Catalogue
 from models.evaluate import LENGTHS, Score, score, scores
@@ -67,7 +67,7 @@ def elsewhere(stars: Stars, recipe: Recipe, seed: int) -> list[Catalogue]:
 
 def _scores(card: Card, south: Catalogue, stars: Stars, device: str) -> Iterator[Score]:
     """Scores on the test stars, as Catalina measured them and as other surveys' alerts would."""
-    yield from scores(forward.prepare(card, device, (256,), "fp32"), south)
+    yield from scores(card, south, device)
     for survey in cadence.SURVEYS:
         yield from _elsewhere(card, stars, survey, device)
 

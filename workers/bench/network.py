@@ -119,14 +119,10 @@ class Watched(forward.Forward):
     fed: Fed = field(default_factory=list)
 
     def whole(
-        self,
-        counts: NDArray[np.int32],
-        n: NDArray[np.int32],
-        beside: Beside | None = None,
-        place: NDArray[np.uint8] | None = None,
+        self, counts: NDArray[np.int32], n: NDArray[np.int32], beside: Beside | None = None
     ) -> NDArray[np.float32]:
         self.fed.append((counts.copy(), n, beside))
-        return forward.Forward.whole(self, counts, n, beside, place)
+        return forward.Forward.whole(self, counts, n, beside)
 
 
 def of_night(card: AnyCard, bench: Bench) -> Iterator[Images]:
