@@ -13,7 +13,7 @@ from models.transients.light import Floats, Generator, days, power_law
 G, R, I_ = (BANDS.index(band) for band in "gri")
 GENERATORS: dict[str, Generator] = {
     "AGN": nuclei.generate,
-    "CV": outbursts.generate,
+    "CV": lambda times, draw: outbursts.generate(times, draw, np.arange(len(times)) % 2 == 0),
 }
 
 
@@ -87,10 +87,23 @@ def test_an_outburst_has_the_shape_of_its_numbers() -> None:
 def test_dwarf_novae_are_found_in_outburst_and_fade_below_it() -> None:
     change = flux("CV", nights(n=60))
     r = change[:, :, 1]
-    assert (r[:, 0] > 0).mean() > 0.95  # in an outburst
+    assert (r[:, 0] > 0).mean() > 0.9  # in an outburst
+    assert (r[::2, 0] > 0).mean() > 0.98  # of every second the reference is quiescence
     over = r.max(axis=1)
     assert np.median((r > 0.3 * over[:, None]).mean(axis=1)) < 0.5  # most nights it is faint
-    assert -0.2 < np.median(colours(change)[r > 0.2 * over[:, None]]) < 0.25
+    assert -0.2 < np.nanmedian(colours(change)[r > 0.2 * over[:, None]]) < 0.25
+
+
+def test_a_reference_that_is_a_mean_holds_light_of_outbursts() -> None:
+    times = nights(400, 60)
+    light = outbursts.generate(times, np.random.default_rng(0), np.arange(400) % 2 == 0)
+    change = light.change.reshape(400, -1, 2)[:, :, 1]
+    below = (change < 0).mean(axis=1)
+    faintest = change.min(axis=1) + light.behind.reshape(400, -1, 2)[:, 0, 1]
+    assert below[::2].mean() < 0.3  # flickering about the reference
+    often = np.median(light.behind.reshape(400, -1, 2)[1::2, 0, 1] / faintest[1::2])
+    assert often > 1.5
+    assert below[1::2].mean() > 0.4
 
 
 def test_nuclei_walk_about_their_reference_less_in_red(monkeypatch: pytest.MonkeyPatch) -> None:

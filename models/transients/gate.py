@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from models import evaluate, metrics, splits
 from models.splits import Mask
 from models.stars import Stars, read_stars
-from models.transients import examples, groups, inputs, sets, variables
+from models.transients import again, examples, groups, inputs, sets, variables
+from models.transients.again import Plan
 from models.transients.augment import Fates, augment, draw_fates
 from models.transients.curves import DETECTION_SIGMA, Curves, join
 from models.transients.fit import Examples, Recipe, Sets, probabilities
@@ -22,9 +23,11 @@ from models.transients.network import KNOTS, TransientNet
 
 #: Whose transients lend times, bands and errors.
 LENDERS = {"ztf": "ztf_bts", "lsst": "snpcc"}
-RECIPE = Recipe(14, hidden=192)
+RECIPE = Recipe(50, hidden=192)
 #: Places of an epoch, and of what calibrates.
 PLACES, CALIBRATE = 3000, 3000
+#: Share of the supernovae that are seen on other nights than their own, if they are known well.
+AGAIN = 0.7
 #: Alerts after which the gate is measured (0: all), on so many groups of each test transient; no
 #: fewer groups say anything.
 ALERTS, TIMES, FEWEST = (0, 3, 5, 10, 20, 30, 50), 4, 100
@@ -49,16 +52,17 @@ class Score(evaluate.Score):
 
 @dataclass(frozen=True, slots=True)
 class Sky:
-    """What groups are drawn from: a survey's supernovae, the points that alerted, and stars.
+    """What groups are drawn from: a survey's supernovae, and stars.
 
-    ``weight`` (object,) f8 is how often one lends its times. To a `blind` gate all fluxes are
-    alike.
+    ``weight`` (object,) f8 is how often one lends its times; for some these are of the ``plan``.
+    To a `blind` gate all fluxes are alike.
     """
 
     survey: str
     transients: Curves
     weight: NDArray[np.float64]
     stars: Stars
+    plan: Plan
     blind: bool = False
 
     def groups(
@@ -79,9 +83,9 @@ class Sky:
         lenders = self.transients.take(draw.choice(objects, count, p=weight / weight.sum()))
         if changed:
             lenders = augment(lenders, draw, _fates(count, draw))
-            lenders = alerting(lenders)
+        lenders = alerting(again.some_again(lenders, self.plan, AGAIN, draw))
         made = groups.draw_groups(lenders, self.stars, among, self.survey, draw)
-        return blinded(made) if self.blind else made
+        return blinded(made, self.survey) if self.blind else made
 
 
 def read_sky(folder: Path, survey: str, blind: bool = False) -> Sky:
@@ -89,9 +93,12 @@ def read_sky(folder: Path, survey: str, blind: bool = False) -> Sky:
 
     Of each class as many as the square root of the survey's share, so that rare ones count too.
     """
-    these = alerting(examples.named(sets.read(folder, LENDERS[survey])))
+    these = examples.named(sets.read(folder, LENDERS[survey]))
+    found = these.rows(these.flux >= DETECTION_SIGMA * these.error)
+    these = these.take(np.flatnonzero(found.n >= 3))
     share = np.sqrt(examples.proportions(these)) / np.maximum(examples.proportions(these), 1e-9)
-    return Sky(survey, these, share[examples.places(these)], read_stars(folder), blind)
+    weight, stars = share[examples.places(these)], read_stars(folder)
+    return Sky(survey, these, weight, stars, again.plan(survey, 0), blind)
 
 
 def alerting(these: Curves) -> Curves:
@@ -157,9 +164,9 @@ def recurring(p: NDArray[np.floating]) -> NDArray[np.float64]:
     return result
 
 
-def blinded(made: Groups) -> Groups:
+def blinded(made: Groups, survey: str) -> Groups:
     """All with fluxes of six times the sky's noise, which is that of the supernova's night."""
-    sky = variables.sky_error(made.members[-1]).astype(np.float32)
+    sky = variables.sky_error(made.members[-1], survey).astype(np.float32)
     return replace(
         made, members=tuple(replace(these, flux=6 * sky, error=sky) for these in made.members)
     )

@@ -29,6 +29,10 @@ CLASSES = ("periodic", "AGN", "CV", "supernova")
 RECURRING = ("periodic", "AGN")
 #: How many of a class are tried in each place.
 CANDIDATES = {"periodic": 4, "AGN": 4, "CV": 10}
+#: Share of the places where a cataclysmic variable's reference is quiescence. Of candidates that
+#: differ in this, one whose reference holds outbursts would be taken nearly always: it alerts when
+#: it is quiet, too.
+QUIET = 0.6
 #: Natural logarithm of the greatest change over that of the supernova: stars are brighter.
 BRIGHTER = {"periodic": (0.5, 0.8), "AGN": (0.0, 0.4), "CV": (0.3, 0.7)}
 #: Alerts below which a group tells nothing.
@@ -92,16 +96,17 @@ def draw_groups(
         Of `broker.cadence.SURVEYS`: whose noise it is.
     draw : numpy.random.Generator
     """
-    tried = CANDIDATES["periodic"]
-    star = variables.choose(stars, among, len(lenders), draw, tried)
+    star = variables.choose(stars, among, len(lenders), draw, CANDIDATES["periodic"])
+    star = star.reshape(len(lenders), -1)
+    quiet = np.repeat(draw.random((len(lenders), 1)) < QUIET, CANDIDATES["CV"], axis=1)
     place = np.arange(len(lenders))
     generators: dict[str, Callable[[NDArray[np.int64]], Generator]] = {
         # Of the places that are still there.
         "periodic": lambda there: partial(
-            variables.generate, stars=stars, star=star.reshape(-1, tried)[there].ravel()
+            variables.generate, stars=stars, star=star[there].ravel()
         ),
         "AGN": lambda _: nuclei.generate,
-        "CV": lambda _: outbursts.generate,
+        "CV": lambda there: partial(outbursts.generate, quiet=quiet[there].ravel()),
     }
     members = {"supernova": lenders}
     for name, generator in generators.items():
@@ -111,7 +116,7 @@ def draw_groups(
         enough = np.flatnonzero(members[name].n >= SHORTEST)
         members = {other: these.take(enough) for other, these in members.items()}
         place = place[enough]
-    kind = stars.kind[star.reshape(-1, tried)[place, 0]]
+    kind = stars.kind[star[place, 0]]
     every = (replace(members[c], label=0 * kind + k) for k, c in enumerate(CLASSES))
     return Groups(tuple(every), kind)
 

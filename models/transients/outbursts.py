@@ -19,8 +19,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from broker.records import BANDS
 from models.transients.curves import Curves
-from models.transients.light import Floats, Light, days, owners, power_law, reddened
+from models.transients.light import (
+    Floats,
+    Light,
+    days,
+    log_uniform,
+    owners,
+    power_law,
+    reddened,
+)
 
 #: Shares of types: U Gem with short and long outbursts, SU UMa with superoutbursts between normal
 #: ones, WZ Sge with nothing else, Z Cam with standstills.
@@ -40,8 +49,12 @@ SLOPE = (0.1, 0.6)  #: F_nu = nu^slope at maximum: mean and deviation
 REDDER = 0.12  #: that slope falls by so much per magnitude of decline
 DUST = 0.15  #: mean E(B-V), exponentially distributed
 FLICKER = (0.02, 0.12)  #: magnitudes, point by point
-#: Outbursts of one star that are followed.
-OUTBURSTS = 30
+#: Outbursts of one star that are followed, and into which its first point falls.
+OUTBURSTS, BETWEEN = 45, (20, 35)
+#: The reference is quiescence, or a mean over so many exposures within so many days before, but for
+#: a fifth of them at either end, as a survey makes it: of a star that is often in outburst it holds
+#: some of that light.
+EXPOSURES, WINDOW = 15, (60.0, 700.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +110,42 @@ def draw_stars(count: int, draw: np.random.Generator) -> Stars:
     return Stars(rise, fall, left, begin, height, top, fade)
 
 
-def generate(times: Curves, draw: np.random.Generator) -> Light:
+def generate(times: Curves, draw: np.random.Generator, quiet: NDArray[np.bool_]) -> Light:
     """Light of one star for each object, whose first point falls into an outburst.
 
-    In units of its flux in r at the height of the greatest one. The reference is quiescence.
+    In units of its flux in r at the height of the greatest one. `quiet` (object,) says of which the
+    reference is quiescence.
     """
     count, owner = len(times), owners(times)
     stars = draw_stars(count, draw)
-    # Begin with any of the outbursts but the last, and any day of it.
-    which = draw.integers(0, OUTBURSTS - 10, count)
+    which = draw.integers(*BETWEEN, count)
     one = np.arange(count), which
     lasts = stars.rise * 2 + stars.top[one] + stars.fall * np.minimum(stars.height[one], 3)
     start = stars.begin[one] + draw.uniform(0, 1, count) * lasts
-    above = heights(
-        days(times) + start[owner], times.first, stars.rise, stars.fall, stars.left, stars.begin,
-        stars.height, stars.top, stars.fade,
-    )  # fmt: skip
+    slope = draw.normal(*SLOPE, count)
+    dust = reddened(draw.exponential(DUST, count))
     highest = stars.height.max(axis=1)
-    below = highest[owner] - above
-    slope = draw.normal(*SLOPE, count)[owner] - REDDER * below
-    dust = reddened(draw.exponential(DUST, count))[owner, times.band]
-    colour = power_law(slope)[np.arange(len(owner)), times.band] * dust
+
+    def flux(day: Floats, first: NDArray[np.int64], flicker: Floats | float) -> Floats:
+        """Of each band (point, band), days (point,) of each star."""
+        of = np.repeat(np.arange(count), np.diff(first))
+        columns = stars.rise, stars.fall, stars.left, stars.begin, stars.height, stars.top
+        below = highest[of] - heights(day, first, *columns, stars.fade)
+        colour = power_law(slope[of] - REDDER * below) * dust[of]
+        result: Floats = colour * 10 ** (-0.4 * (below + flicker))[:, None]
+        return result
+
     flicker = draw.uniform(*FLICKER, count)[owner] * draw.normal(size=len(owner))
-    flux = colour * 10 ** (-0.4 * (below + flicker))
-    quiet = 10 ** (-0.4 * highest)[owner] * dust
-    return Light(flux - quiet, quiet)
+    now = flux(days(times) + start[owner], times.first, flicker)
+    window = log_uniform(draw, WINDOW, count)
+    before = start[:, None] - 3 - window[:, None] * draw.random((count, EXPOSURES))
+    then = flux(before.ravel(), np.arange(count + 1) * EXPOSURES, 0.0)
+    then = np.sort(then.reshape(count, EXPOSURES, len(BANDS)), axis=1)
+    fifth = EXPOSURES // 5
+    mean = then[:, fifth:-fifth].mean(axis=1)  # (object, band)
+    reference = np.where(quiet[:, None], 10 ** (-0.4 * highest[:, None]) * dust, mean)
+    behind = reference[owner, times.band]
+    return Light(now[np.arange(len(owner)), times.band] - behind, behind)
 
 
 @njit(cache=True, nogil=True)

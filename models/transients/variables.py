@@ -21,8 +21,9 @@ from models.transients.light import Floats, Light, log_uniform, owners, reddened
 
 #: No star is brighter than this in a survey's reference: it would saturate.
 SATURATES = {"ztf": 12.5, "lsst": 17.0}
-#: What the photometry of bright transients adds to the sky's noise.
-OWN_ERROR = 0.03
+#: What the photometry of bright transients adds to the sky's noise, beside their photons: a share
+#: of the flux (BTS's; LSST's is that of the camera).
+OWN_ERROR = {"ztf": 0.03, "lsst": SURVEYS["lsst"].floor}
 #: Kinds of stars (class numbers of CRTS-S), and how many of the stars are of each. By the
 #: catalogue's numbers three in a hundred were red giants, which alert more often than any other.
 FAMILIES: Mapping[str, tuple[tuple[int, ...], float]] = {
@@ -154,7 +155,7 @@ def observe(
     behind = np.maximum.reduceat(light.behind, first)
     scale = np.minimum(wanted / np.maximum(most, 1e-9), saturates / np.maximum(behind, 1e-3))
     flux = light.change * scale[owner]
-    sky = sky_error(lenders)
+    sky = sky_error(lenders, survey)
     total = np.maximum(flux + scale[owner] * light.behind, 0.0)
     camera = SURVEYS[survey]
     error = np.sqrt(sky**2 + total / camera.electrons_per_njy + (camera.floor * total) ** 2)
@@ -163,7 +164,15 @@ def observe(
     return flux.astype(np.float32), error.astype(np.float32), found
 
 
-def sky_error(transients: Curves) -> NDArray[np.float64]:
+def sky_error(transients: Curves, survey: str) -> Floats:
     """Errors (point,) f8 without the share that grows with the transient's own flux."""
-    error = transients.error.astype(np.float64)
-    return np.sqrt(np.maximum(error**2 - (OWN_ERROR * transients.flux) ** 2, (0.3 * error) ** 2))
+    error, flux = transients.error.astype(np.float64), transients.flux.astype(np.float64)
+    left: Floats = np.sqrt(np.maximum(error**2 - own_error(survey, flux) ** 2, (0.3 * error) ** 2))
+    return left
+
+
+def own_error(survey: str, flux: Floats) -> Floats:
+    """Error (point,) f8, nJy, that a transient's own light of so much flux (point,) brings."""
+    photons = np.maximum(flux, 0.0) / SURVEYS[survey].electrons_per_njy
+    result: Floats = np.sqrt(photons + (OWN_ERROR[survey] * flux) ** 2)
+    return result
