@@ -134,6 +134,29 @@ def roots(card: AnyCard) -> dict[str, str]:
     return found
 
 
+def assumed(card: AnyCard, survey: str) -> dict[str, float]:
+    """Share of each class that labels of a survey's alerts are given for, as the cards state it.
+
+    Of a tree what grows from a class of the root shares that one's share; of a survey that it does
+    not know, or a card that states nothing, nothing.
+    """
+    if not isinstance(card, TreeCard):
+        return _shares(card, {})
+    if survey not in card.limbs:
+        return {}
+    limb = card.limbs[survey]
+    found = _shares(limb.root, card.prior)
+    for root, branch in limb.branches.items():
+        found |= {name: found[root] * share for name, share in _shares(branch, {}).items()}
+    return found
+
+
+def _shares(card: Card, prior: Mapping[str, float]) -> dict[str, float]:
+    if not (prior or card.assumes):
+        return {}
+    return dict(zip(card.classes, proportions(card, prior).tolist(), strict=True))
+
+
 def read(path: Path) -> TreeCard:
     """Read a tree's card.
 

@@ -96,9 +96,33 @@ def test_probabilities_for_other_proportions_are_restated() -> None:
     """Said 1/2 each where classes are even; here nine of ten are of the first."""
     said = [(f"o{i}", 5, "none", (0.5, 0.5)) for i in range(200)]
     kinds = {f"o{i}".encode(): "EW" if i % 10 else "RRab" for i in range(200)}
-    found = score.of(answers("EW/RRab", *said), kinds, "x 1", np.array([0.5, 0.5]))
+    given = {"ztf": {"EW": 0.5, "RRab": 0.5}}
+    found = score.of(answers("EW/RRab", *said), kinds, "x 1", given)
     assert found.whole.ece == pytest.approx(0.4, abs=1e-6)
     assert found.whole.ece_restated == pytest.approx(0.0, abs=1e-6)
+
+
+def test_of_a_tree_each_class_is_restated_where_its_answer_ended() -> None:
+    """Said 0.8 periodic, and of that 3/4 EW; here half are periodic, and of these a half EW."""
+    grows = {"EW": "periodic", "RRab": "periodic"}
+    given = {"ztf": {"AGN": 0.2, "periodic": 0.8, "EW": 0.6, "RRab": 0.2}}
+    split, whole = (0.2, 0.6, 0.2, 0.0), (0.2, 0.0, 0.0, 0.8)
+    said = [(f"o{i}", 5, "none", split if i < 200 else whole) for i in range(400)]
+    kinds = ["AGN", "AGN", "EW", "RRab"]
+    found = score.of(
+        answers("AGN/EW/RRab/periodic", *said),
+        {f"o{i}".encode(): kinds[i % 4] for i in range(400)},
+        "x 1",
+        given,
+        grows,
+    )
+    assert found.whole.ece == pytest.approx(0.35 * 0.5 + 0.3 * 0.5, abs=1e-6)
+    assert found.whole.ece_restated == pytest.approx(0.0, abs=1e-6)
+    elsewhere = {"lsst": given["ztf"]}
+    found = score.of(
+        answers("AGN/EW/RRab/periodic", *said), {b"o1": "AGN"}, "x 1", elsewhere, grows
+    )
+    assert np.isnan(found.whole.ece_restated)
 
 
 def test_labels_of_a_night_whose_truth_is_known(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.records import REASONS
+from broker.records import REASONS, SURVEYS
 from broker.taxonomy import TREE, lineage
 from models import metrics, prior, tree_cards
-from models.tree_cards import AnyCard, TreeCard, roots
+from models.tree_cards import assumed, roots
 from workers.diff.answers import Answers
 from workers.diff.sides import side
 from workers.errors import Failed
@@ -92,31 +93,39 @@ def score(settings: Settings, truth: Path, said: str) -> Score:
         card = tree_cards.find(classifier_of(names[0]))
     except LookupError:  # one that does not ship
         card = None
-    assumed = _assumed(card, answers.classes)
-    return of(answers, kinds, ", ".join(names), assumed, {} if card is None else roots(card))
+    if card is None:
+        return of(answers, kinds, ", ".join(names))
+    given = {survey: assumed(card, survey) for survey in SURVEYS}
+    return of(answers, kinds, ", ".join(names), given, roots(card))
 
 
 def of(
     answers: Answers,
     kinds: Mapping[bytes, str],
     classifier: str,
-    assumed: NDArray[np.float64] | None = None,
+    given: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
     grows: Mapping[str, str] = MappingProxyType({}),
 ) -> Score:
     """Hold answers against kinds of objects, by their names.
 
-    `assumed` (class,) are the proportions for which the answers' probabilities are given; of a
-    tree's answers `grows` tells from which class at the root each class grows.
+    `given` are the shares of classes for which answers of each survey are given; of a tree's
+    answers `grows` tells from which class at the root each class grows.
     """
     _, answers, _ = answers.last()
     kind = np.array([kinds.get(o, "") for o in answers.rows["object"].tolist()], np.str_)
     place = _places(kind, answers, grows)
     named = answers.rows["reason"] == _NAMED
     known, n = place >= 0, answers.rows["detections"]
-    restated = None
-    if assumed is not None and (known & named).any():
-        here = np.bincount(place[known & named], minlength=len(assumed))
-        restated = prior.restated(answers.probabilities, assumed, here / here.sum())
+    restated = np.full_like(answers.probabilities, np.nan)
+    for survey, shares in given.items():
+        some = named & known & (answers.rows["survey"] == SURVEYS.index(survey))
+        if some.any() and shares:
+            here = _shares_here(kind[some], answers.classes, grows)
+            restated[some] = prior.restated(
+                answers.probabilities[some],
+                np.array([shares.get(c, 1.0) for c in answers.classes]),
+                here,
+            )
     rows = [
         _row(answers, restated, place, known & (n >= a) & (n < b), a, b - 1 if b < STEPS[-1] else 0)
         for a, b in itertools.pairwise(STEPS)
@@ -134,14 +143,22 @@ def of(
     return Score(classifier, whole, tuple(rows), recall, others)
 
 
-def _assumed(card: AnyCard | None, classes: Sequence[str]) -> NDArray[np.float64] | None:
-    """Proportions (class,) that a network's probabilities assume; a tree's are of its root."""
-    if card is None or isinstance(card, TreeCard):
-        return None
-    share = dict(zip(card.classes, card.assumes, strict=False))
-    if set(share) != set(classes):
-        return None
-    return np.array([share[c] for c in classes])
+def _shares_here(
+    kind: NDArray[np.str_], classes: Sequence[str], grows: Mapping[str, str]
+) -> NDArray[np.float64]:
+    """Share (class,) of labels whose object's kind a class is, or lies in."""
+    shares = np.zeros(len(classes))
+    for name, count in Counter(kind.tolist()).items():
+        shares[_path(name, classes, grows)] += count / len(kind)
+    return shares
+
+
+def _path(name: str, classes: Sequence[str], grows: Mapping[str, str]) -> list[int]:
+    """Which of the classes a kind is or lies in, the deepest last."""
+    if name not in TREE:
+        return []
+    nodes = dict.fromkeys((*reversed(lineage(name)[1:]), grows.get(name, name), name))
+    return [classes.index(node) for node in nodes if node in classes]
 
 
 def _places(
@@ -152,20 +169,17 @@ def _places(
     """
     place = np.full(len(answers), -1)
     there = answers.rows["reason"] == _NAMED
-    for name in set(kind.tolist()) & TREE.keys():
+    for name in set(kind.tolist()):
         some = kind == name
-        above = (*reversed(lineage(name)[1:]), grows.get(name, name))
-        for node in (*above, name):  # the deepest comes last
-            if node in answers.classes:
-                c = answers.classes.index(node)
-                said = np.nan_to_num(answers.probabilities[:, c]) > 0
-                place[some & (said | ~there | (place < 0))] = c
+        for c in _path(name, answers.classes, grows):
+            said = np.nan_to_num(answers.probabilities[:, c]) > 0
+            place[some & (said | ~there | (place < 0))] = c
     return place
 
 
 def _row(
     answers: Answers,
-    restated: NDArray[np.float32] | None,
+    restated: NDArray[np.float32],
     place: NDArray[np.int64],
     some: NDArray[np.bool_],
     least: int,
@@ -177,6 +191,7 @@ def _row(
         return Row(least, most, **counts)
     p = answers.probabilities[named]
     m = metrics.measure(p, place[named])
+    told = named & np.isfinite(restated).all(axis=1)
     return Row(
         least,
         most,
@@ -187,9 +202,7 @@ def _row(
         ece=m.ece,
         log_loss=m.log_loss,
         log_loss_gain=m.log_loss_gain,
-        ece_restated=np.nan
-        if restated is None
-        else metrics.measure(restated[named], place[named]).ece,
+        ece_restated=metrics.measure(restated[told], place[told]).ece if told.any() else np.nan,
     )
 
 
