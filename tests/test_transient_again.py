@@ -43,7 +43,7 @@ def days(curves: Curves) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def plan() -> again.Plan:
-    return again.plan("lsst", 0)
+    return again.plan("lsst")
 
 
 def test_a_flux_is_that_of_the_light_at_the_new_time_within_its_error(
@@ -117,5 +117,5 @@ def test_a_share_of_those_that_are_known_well(plan: again.Plan) -> None:
     assert 20 < (~kept).sum() < 50
     twice = again.some_again(these, plan, 0.5, np.random.default_rng(0))
     np.testing.assert_array_equal(twice.flux, found.flux)
-    assert again.plan("lsst", 0).shots.tobytes() == plan.shots.tobytes()
+    assert again.plan("lsst").shots.tobytes() == plan.shots.tobytes()
     assert set(plan.shots["band"]) <= {i for i, d in enumerate(cadence.LSST.depth) if d}

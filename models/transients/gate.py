@@ -23,7 +23,7 @@ from models.transients.network import KNOTS, TransientNet
 
 #: Whose transients lend times, bands and errors.
 LENDERS = {"ztf": "ztf_bts", "lsst": "snpcc"}
-RECIPE = Recipe(50, hidden=192)
+RECIPE = Recipe(100, hidden=320)
 #: Places of an epoch, and of what calibrates.
 PLACES, CALIBRATE = 3000, 3000
 #: Share of the supernovae that are seen on other nights than their own, if they are known well.
@@ -98,7 +98,7 @@ def read_sky(folder: Path, survey: str, blind: bool = False) -> Sky:
     these = these.take(np.flatnonzero(found.n >= 3))
     share = np.sqrt(examples.proportions(these)) / np.maximum(examples.proportions(these), 1e-9)
     weight, stars = share[examples.places(these)], read_stars(folder)
-    return Sky(survey, these, weight, stars, again.plan(survey, 0), blind)
+    return Sky(survey, these, weight, stars, again.plan(survey), blind)
 
 
 def alerting(these: Curves) -> Curves:
