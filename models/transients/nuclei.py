@@ -2,7 +2,8 @@
 
 Kelly et al. 2009 (ApJ 698, 895) and MacLeod et al. 2010 (ApJ 721, 1014; their eq. 7: amplitude as
 wavelength^-0.48): a deviation of 0.1 to 0.4 mag about which flaring ones scatter, memories of some
-hundred days. Light of a quasar goes as nu^-0.44 (Vanden Berk et al. 2001, AJ 122, 549).
+hundred days, of light black holes some ten (Burke et al. 2021, Science 373, 789). Light of a
+quasar goes as nu^-0.44 (Vanden Berk et al. 2001, AJ 122, 549).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from models.transients.light import (
 #: Deviation of the walk at 0.62 micrometres, mag: lognormal, median and sigma, and limits.
 SPREAD, SPREADS = (0.2, 0.5), (0.06, 0.8)
 #: Days after which the walk has forgotten, evenly in the logarithm (observer's frame).
-MEMORY = (60.0, 900.0)
+MEMORY = (20.0, 900.0)
 SLOPE = (-0.44, 0.35)  #: of F_nu = nu^slope: mean and deviation
 LESS = -0.48  #: amplitude goes as wavelength to this power
 HOST = 3.0  #: the galaxy's light under the nucleus is up to so many times the nucleus's
