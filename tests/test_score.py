@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 
 from broker.packets import Shares, Simulation, write
 from broker.records import REASONS
-from models import cards
+from models import cards, tree_cards
+from models.cards import Card
 from workers import cli
 from workers.diff.answers import ANSWER, Answers
 from workers.replay import to_parquet
@@ -123,6 +125,23 @@ def test_of_a_tree_each_class_is_restated_where_its_answer_ended() -> None:
         answers("AGN/EW/RRab/periodic", *said), {b"o1": "AGN"}, "x 1", elsewhere, grows
     )
     assert np.isnan(found.whole.ece_restated)
+
+
+def test_what_a_label_assumes_of_a_class_is_its_share_of_the_roots() -> None:
+    sky, stars, supernovae = (
+        tree_cards.find(name) for name in ("sky", "crts-periodic", "transients-ztf")
+    )
+    given = tree_cards.assumed(sky, "ztf")
+    assert given["periodic"] == pytest.approx(0.6)
+    assert isinstance(stars, Card)
+    assert isinstance(supernovae, Card)
+    for card, root in ((stars, 0.6), (supernovae, 0.2)):
+        own = [given[name] for name in card.classes]
+        np.testing.assert_allclose(own, root * np.array(card.assumes) / sum(card.assumes))
+    assert "EW" not in tree_cards.assumed(sky, "elasticc")
+    assert sum(tree_cards.assumed(stars, "ztf").values()) == pytest.approx(1)
+    unstated = replace(stars, training={})
+    assert tree_cards.assumed(unstated, "ztf") == {}
 
 
 def test_labels_of_a_night_whose_truth_is_known(

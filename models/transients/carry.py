@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker.asinh import softening
-from broker.grids import MICRODAYS
 from broker.records import BANDS
 from models.transients.curves import Curves
 
@@ -26,18 +25,6 @@ def shifted(curves: Curves, by: int, bands: str) -> Curves:
     number = curves.band.astype(np.int64) - by
     here = np.isin(number, [BANDS.index(band) for band in bands])
     return replace(curves, band=np.where(here, number, 0).astype(np.uint8)).rows(here)
-
-
-def hurried(curves: Curves, factor: NDArray[np.float64]) -> Curves:
-    """Days since each object's first point multiplied by `factor` (object,), as redshift does."""
-    owner = np.repeat(np.arange(len(curves)), curves.n)
-    start = np.zeros(len(curves), np.int64)
-    some = curves.n > 0
-    start[some] = curves.time[curves.first[:-1][some]]
-    days = (curves.time - start[owner]) / MICRODAYS
-    return replace(
-        curves, time=start[owner] + np.rint(days * factor[owner] * MICRODAYS).astype(np.int64)
-    )
 
 
 def seen_by(

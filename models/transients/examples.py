@@ -120,34 +120,11 @@ def superluminous(folder: Path, eye: Eye, faintest: float, seed: int) -> Curves:
     return join(parts)
 
 
-def nearer(folder: Path, seed: int) -> Curves:
-    """SNPCC's supernovae as ZTF would have seen them nearby, at redshift 0.05.
-
-    Of redshift 0.22 to 0.45 r and i are taken for g and r, of 0.4 to 0.8 i and z: there their light
-    comes from. The redshift is the generator's; no network is given it. Not the test part.
+def ztf_pool(bts: Curves, superluminous: Curves) -> Pool:
+    """BTS objects and the literature's superluminous ones, classes in the square root of BTS's
+    shares.
     """
-    draw = np.random.default_rng(seed)
-    with np.load(folder / "snpcc.npz") as file:
-        z = file["zsim"].astype(np.float64)
-    source = sets.read(folder, "snpcc")
-    parts = []
-    for by, low, high in ((1, 0.22, 0.45), (2, 0.4, 0.8)):
-        chosen = np.flatnonzero((z > low) & (z < high) & ~splits.test(source.split))
-        these = carry.shifted(source.take(chosen), by, "gr")
-        these = carry.hurried(these, 1.05 / (1 + z[chosen]))
-        these = these.take(carry.worth(these, 6, 10))
-        peak = draw.uniform(16.8, 19.0, len(these))
-        these = carry.seen_by(these, "ztf", peak, draw)
-        parts.append(these.take(carry.worth(these, 5, 7)))
-    return join(parts)
-
-
-def ztf_pool(bts: Curves, superluminous: Curves, nearer: Curves | None = None) -> Pool:
-    """BTS objects, helped by what other surveys saw, classes in the square root of BTS's shares."""
-    sources = [(bts, 1.0), (superluminous, 0.3)]
-    if nearer is not None:
-        sources.append((nearer, 0.01))
-    return pool(sources, np.sqrt(proportions(bts)))
+    return pool([(bts, 1.0), (superluminous, 0.3)], np.sqrt(proportions(bts)))
 
 
 def lsst_pool(snpcc: Curves, superluminous: Curves) -> Pool:
