@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -252,6 +252,48 @@ def test_a_member_that_a_killed_kafka_puts_out_ends_and_does_not_wait_for_ever(
         with pytest.raises(KafkaException, match="fenced"):
             until(lambda: bool(read()), 10)
         one.close()
+
+
+def test_a_share_that_nobody_has_heard_of_is_taken_and_given_back_by_who_leaves(
+    kafka: LocalKafka, names: topics.Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken within close() it was once waited for without end."""
+    topic = names.topic("detections")
+    heard: list[tuple[Consumer, str]] = []
+    for name in ("_assigned", "_revoked"):
+        usual = getattr(Intake, name)
+
+        def hear(self: Intake, member: Consumer, share: list, name=name, usual=usual) -> None:
+            heard.append((member, name))
+            usual(self, member, share)
+
+        monkeypatch.setattr(Intake, name, hear)
+
+    def join(slot: str) -> Intake:
+        ours = member({"bootstrap.servers": kafka.bootstrap}, names.group("curves"), slot)
+        one = Intake(ours, ours, lambda: False, lambda *_: None, 10)
+        one.subscribe({topic: topic})
+        return one
+
+    def told(one: Intake) -> list[str]:
+        one.member.poll(0)
+        return [name for member, name in heard if member is one.member]
+
+    first = join("a")
+    until(lambda: told(first) == ["_assigned"])
+    second = join("b")
+    until(lambda: told(first) == ["_assigned", "_revoked"])
+    until(lambda: told(second) == ["_assigned"])  # so has the other been, and did not look
+    time.sleep(0.5)
+    assert len(heard) == 3
+    first.close()
+    assert [name for member, name in heard if member is first.member] == [
+        "_assigned",
+        "_revoked",
+        "_assigned",
+        "_revoked",
+    ]
+    second.close()
 
 
 def test_a_commit_that_falls_due_between_two_looks_steps_over_nothing(

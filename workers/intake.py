@@ -336,6 +336,9 @@ class Intake:
     def close(self) -> None:
         if self.fetcher is not self.member:
             self.fetcher.close()
+        # A share that the group has given and nobody has heard of is taken now: taken within
+        # close() it may be waited for without end, interpreter and all (librdkafka's issue 4884).
+        self.member.poll(0)
         self.member.close()
 
     def _committed(self) -> list[TopicPartition]:
