@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from broker import shapes
 from broker.cadence import LSST, ZTF, observe
+from broker.grids import MICRODAYS
 from broker.imaging import noise, take_reference, watch
 from broker.sky import COLOURS, KINDS, MIX, PERIODIC, draw, njy, true_flux
+from models.transients import sets
 
 START = 60676.0
 G, R = 1, 2
@@ -102,6 +106,38 @@ def test_a_supernova_is_dark_rises_and_fades(kind: str) -> None:
         late = flux[days > 130]
         assert (np.diff(late) < 0).all()
     assert shapes.supernova_ii(np.array([50.0]), R, 90.0) > 0.5  # the plateau
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_supernovae_fade_as_those_of_the_bright_transient_survey(
+    number: int, shared_data: Path
+) -> None:
+    """Medians of the real ones, by days from their brightest point in g."""
+    real = sets.read(shared_data / "lightcurves", "ztf_bts")
+    days: dict[int, list[np.ndarray]] = {G: [], R: []}
+    flux: dict[int, list[np.ndarray]] = {G: [], R: []}
+    for i in np.flatnonzero(real.label == number):
+        rows = slice(real.first[i], real.first[i + 1])
+        time, band, value = real.time[rows] / MICRODAYS, real.band[rows], real.flux[rows]
+        if (band == G).sum() < 8 or (band == R).sum() < 5:
+            continue
+        peak = time[band == G][value[band == G].argmax()]
+        away = time - peak
+        if not (away[band == G].min() < -2 and away[band == G].max() > 2):
+            continue
+        for b in (G, R):
+            near = value[(band == b) & (np.abs(away) < 6)]
+            if len(near):
+                days[b].append(away[band == b])
+                flux[b].append(value[band == b] / near.max())
+    shape = shapes.supernova_ia if number == 1 else shapes.supernova_ii
+    usual = 1.0 if number == 1 else 95.0
+    for b in (G, R):
+        all_days, all_flux = np.concatenate(days[b]), np.concatenate(flux[b])
+        for day in (10, 15, 20, 25, 30, 40, 60):
+            found = float(np.median(all_flux[np.abs(all_days - day) < 2.5]))
+            ours = float(shape(np.array([float(day)]), b, usual)[0])
+            assert abs(ours - found) < 0.1 * found + 0.02, (b, day, found, ours)
 
 
 def test_outbursts_flares_lenses_and_walks() -> None:

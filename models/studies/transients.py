@@ -142,7 +142,7 @@ class Study:
     # What the parts share.
 
     def _network(self, survey: str, source: Curves, seed: int, times: int = 1) -> TransientNet:
-        bright = examples.superluminous(self.data, EYES[survey], train.FAINTEST[survey], seed)
+        bright = examples.superluminous(self.data, EYES[survey], source, seed)
         recipe = train.RECIPES[survey]
         recipe = replace(recipe, epochs=self.epochs or recipe.epochs * times)
         learned = train.supernovae(survey, source, bright, seed)

@@ -106,18 +106,34 @@ def _of(
     one: Curves, plan: Plan, factor: float, draw: np.random.Generator
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """MJD, band, flux and error (nJy) of one object's new points."""
+    shots = plan.draw((one.time[-1] - one.time[0]) / MICRODAYS, one.band, draw)
+    mean, known = light(one, shots["mjd_tai"] - shots["mjd_tai"][:1], shots["band"])
+    shots, flux = shots[known], factor * mean[known]
+    error = np.hypot(njy(shots["limit"]) / 5, own_error(plan.survey, flux))
+    return shots["mjd_tai"], shots["band"], flux + draw.normal(0, error), error
+
+
+def light(
+    one: Curves, at: NDArray[np.float64], band: NDArray[np.uint8]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Flux (exposure,) f8 of one object so many days after its first point, and where it is known.
+
+    Parameters
+    ----------
+    one : Curves
+        One object.
+    at : (exposure,) f8
+        Days, in order.
+    band : (exposure,) u1
+        Index into `broker.records.BANDS`; of a band without a point nothing is known.
+    """
     days = (one.time - one.time[0]) / MICRODAYS
-    shots = plan.draw(days[-1], one.band, draw)
-    at = shots["mjd_tai"] - shots["mjd_tai"][:1]
     mean, deviation = np.zeros(len(at)), np.full(len(at), np.inf)
     greatest = float(one.flux.max())
-    for band in np.unique(one.band):
-        mine, nodes = one.band == band, np.flatnonzero(shots["band"] == band)
+    for b in np.unique(one.band):
+        mine, nodes = one.band == b, np.flatnonzero(band == b)
         points = (column[mine].astype(np.float64) for column in (days, one.flux, one.error))
         own = np.empty(len(nodes)), np.empty(len(nodes))
         smooth(*points, at[nodes], SCALE, greatest, *own)
         mean[nodes], deviation[nodes] = own
-    known = deviation < UNSURE * greatest
-    shots, flux = shots[known], factor * mean[known]
-    error = np.hypot(njy(shots["limit"]) / 5, own_error(plan.survey, flux))
-    return shots["mjd_tai"], shots["band"], flux + draw.normal(0, error), error
+    return mean, deviation < UNSURE * greatest

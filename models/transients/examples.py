@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import splits
-from models.transients import carry, sets
+from models.transients import carry, lent, sets
 from models.transients.augment import WHOLE, augment, draw_fates
 from models.transients.curves import Curves, join
 from models.transients.fit import Draw, Examples
@@ -28,6 +28,9 @@ EYES: Mapping[str, Eye] = {"ztf": Eye("ztf", "gr"), "lsst": Eye("lsst", "griz")}
 #: Days after the first detection that a network is calibrated and measured at, beside numbers of
 #: points.
 DAYS = (5, 15)
+#: Superluminous supernovae of the literature: in so many places each; or peaks, AB, of those that
+#: stand at their own times.
+PLACES_EACH, PEAKS = 8, (17.3, 19.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +104,28 @@ def proportions(curves: Curves) -> NDArray[np.float64]:
     return share
 
 
-def superluminous(folder: Path, eye: Eye, faintest: float, seed: int) -> Curves:
+def superluminous(folder: Path, eye: Eye, source: Curves, seed: int) -> Curves:
     """The literature's superluminous supernovae as a survey would have seen them.
 
-    Their bands are taken as they are, and as the next one and two bluer, as from nearer objects;
-    peaks between 17.3 and `faintest` magnitudes. Not those of the test part.
+    Their bands are taken as they are, and as the next one and two bluer, as from nearer objects.
+    Each stands in several places of the survey's own objects, `source`; or, where these are known
+    by their alerts alone and lend no more than the time in which they alerted, at its own times.
+    Not those of the test part.
     """
     draw = np.random.default_rng(seed)
-    source = sets.read(folder, "slsn")
-    source = source.take(np.flatnonzero(~splits.test(source.split)))
+    slsn = sets.read(folder, "slsn")
+    slsn = slsn.take(np.flatnonzero(~splits.test(slsn.split)))
+    lenders = lent.lenders(source)
     parts = []
     for by in (0, 1, 2):
-        these = carry.shifted(source, by, eye.bands)
+        these = carry.shifted(slsn, by, eye.bands)
         these = these.take(carry.worth(these, 6, 8))
-        peak = draw.uniform(17.3, faintest, len(these))
-        these = carry.seen_by(these, eye.survey, peak, draw)
+        if len(lenders):
+            these = these.take(np.repeat(np.arange(len(these)), PLACES_EACH))
+            places = lenders.take(draw.integers(0, len(lenders), len(these)))
+            these = lent.lent(these, places, eye.survey, draw)
+        else:
+            these = carry.seen_by(these, eye.survey, draw.uniform(*PEAKS, len(these)), draw)
         parts.append(these.take(carry.worth(these, 4, 6)))
     return join(parts)
 

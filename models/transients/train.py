@@ -31,8 +31,6 @@ PER_EPOCH = 6000
 #: Of BTS's objects 170 validate: so many networks more, each of which another tenth validates, tell
 #: how sure one may be of objects that it never saw. Of SNPCC's there are enough.
 CROSSED: Mapping[str, int] = {"ztf": 4, "lsst": 0}
-#: Faintest peak that the literature's superluminous supernovae are given.
-FAINTEST: Mapping[str, float] = {"ztf": 19.3, "lsst": 23.0}
 #: What kinds of points a classifier eats: BTS tells of alerts alone.
 KINDS: Mapping[str, tuple[str, ...]] = {"ztf": ("detection",), "lsst": ("detection", "forced")}
 #: Of whom a gate speaks; ELAsTiCC is LSST, simulated.
@@ -55,7 +53,7 @@ def classifier(survey: str, order: Order) -> Trained:
     name = gate.LENDERS[survey]
     source = examples.named(sets.read(order.data, name))
     source = source.take(np.flatnonzero(~splits.test(source.split)))
-    bright = examples.superluminous(order.data, EYES[survey], FAINTEST[survey], order.seed)
+    bright = examples.superluminous(order.data, EYES[survey], source, order.seed)
     learned = supernovae(survey, source, bright, order.seed)
     recipe = replace(RECIPES[survey], epochs=order.epochs or RECIPES[survey].epochs)
     net = fit(
@@ -70,7 +68,7 @@ def classifier(survey: str, order: Order) -> Trained:
     facts = {
         "crossed": CROSSED[survey],
         "data": "; ".join(SOURCES[each] for each in (name, "slsn")),
-        "objects": int(splits.training(source.split).sum() + splits.training(bright.split).sum()),
+        "objects": sum(_objects(curves) for curves in (source, bright)),
         "curves": f"whole {WHOLE:.0%}, cut some days after the first detection; dimmed, "
         "thinned, noisier, stretched by chance",
     }
@@ -169,6 +167,11 @@ def _parts(curves: Curves) -> tuple[Curves, Curves]:
     parts = (part(curves.split) for part in (splits.training, splits.validation))
     training, validation = (curves.take(np.flatnonzero(part)) for part in parts)
     return training, validation
+
+
+def _objects(curves: Curves) -> int:
+    """How many train; one in several places is one."""
+    return len(np.unique(curves.split[splits.training(curves.split)]))
 
 
 def _facts(learned: Sets, recipe: Recipe) -> dict[str, object]:
