@@ -21,7 +21,7 @@ from models.transients.fit import Recipe, Sets, calibrate, fit
 
 #: SNPCC has many objects; BTS few, so its networks are small and see each one often.
 RECIPES: Mapping[str, Recipe] = {
-    "lsst": Recipe(60, hidden=384, dropout=0.3),
+    "lsst": Recipe(120, hidden=384, dropout=0.3),
     "ztf": Recipe(
         25, 128, step=1.5e-3, weight_decay=0.02, mean_decay=0.995, hidden=128, dropout=0.3
     ),
