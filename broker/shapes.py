@@ -107,7 +107,7 @@ def spots(days: Floats, period: float, second: float, beat: float, angle: float)
 def supernova_ia(days: Floats, band: int, stretch: float) -> Floats:
     """Flux of a type Ia around `days` (n,) from the peak in g, 1 at about the band's peak.
 
-    Red bands peak twice, the bluer ones once; all end in an exponential (IA_FLUX).
+    Between IA_DAYS the root of IA_FLUX is interpolated: an early rise as the square of time.
     """
     root: Floats = np.interp(days / stretch, IA_DAYS, np.sqrt(IA_FLUX[band]))
     return root**2

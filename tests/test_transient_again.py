@@ -47,6 +47,14 @@ def plan() -> again.Plan:
     return again.plan("lsst")
 
 
+def test_of_none_that_is_known_well_none_is_seen_again(plan: again.Plan) -> None:
+    faint = one_night_four_bands(noise=0.1 * PEAK).first_points(3)
+    seen = again.some_again(faint, plan, 1.0, np.random.default_rng(1))
+    np.testing.assert_array_equal(seen.time, faint.time)
+    np.testing.assert_array_equal(seen.flux, faint.flux)
+    assert seen.first.tolist() == faint.first.tolist()
+
+
 def test_a_flux_is_that_of_the_light_at_the_new_time_within_its_error(
     plan: again.Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:

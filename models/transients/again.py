@@ -20,7 +20,7 @@ from broker.grids import MICRODAYS
 from broker.sky import njy
 from broker.smoothing import smooth
 from models.transients import carry
-from models.transients.curves import Curves, from_points, join
+from models.transients.curves import Curves, Points, from_objects, join
 from models.transients.variables import own_error
 
 #: Areas of the sky with one round of visits in a night, and as many with two; nights of the plan.
@@ -97,15 +97,11 @@ def again(curves: Curves, plan: Plan, draw: np.random.Generator) -> Curves:
     factor = np.exp(draw.uniform(0, np.log(top / most)))
     ones = (curves.take(np.array([i])) for i in range(len(curves)))
     parts = [_of(one, plan, times, draw) for one, times in zip(ones, factor, strict=True)]
-    mjd, band, flux, error = (np.concatenate(column) for column in zip(*parts, strict=True))
-    off = np.concatenate([[0], np.cumsum([len(part[0]) for part in parts])])
-    return from_points(mjd, band, flux, error, off, curves.split, curves.label)
+    return from_objects(parts, curves.split, curves.label)
 
 
-def _of(
-    one: Curves, plan: Plan, factor: float, draw: np.random.Generator
-) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """MJD, band, flux and error (nJy) of one object's new points."""
+def _of(one: Curves, plan: Plan, factor: float, draw: np.random.Generator) -> Points:
+    """One object's new points."""
     shots = plan.draw((one.time[-1] - one.time[0]) / MICRODAYS, one.band, draw)
     mean, known = light(one, shots["mjd_tai"] - shots["mjd_tai"][:1], shots["band"])
     shots, flux = shots[known], factor * mean[known]

@@ -119,6 +119,21 @@ def join(several: Sequence[Curves]) -> Curves:
     )
 
 
+#: MJD, band, flux and error (nJy) of one object's points, each (point,).
+Points = tuple[NDArray, NDArray, NDArray, NDArray]
+
+
+def from_objects(
+    objects: Sequence[Points], split: NDArray[np.int64], label: NDArray[np.int64]
+) -> Curves:
+    """`from_points` of the points of each object by themselves."""
+    mjd, band, flux, error = (
+        np.concatenate([np.empty(0), *(points[k] for points in objects)]) for k in range(4)
+    )
+    off = np.concatenate([[0], np.cumsum([len(points[0]) for points in objects], dtype=np.int64)])
+    return from_points(mjd, band, flux, error, off, split, label)
+
+
 def from_points(
     mjd: NDArray[np.float64],
     band: NDArray[np.uint8],

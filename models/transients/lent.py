@@ -8,12 +8,11 @@ one without limits, for a superluminous one.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from broker.grids import MICRODAYS
 from models.transients import carry
 from models.transients.again import light
-from models.transients.curves import Curves, first_detection, from_points
+from models.transients.curves import Curves, Points, first_detection, from_objects
 from models.transients.variables import own_error, sky_error
 
 #: Days in which it rose from nothing to its first point: what happened in them is not known, and
@@ -54,7 +53,7 @@ def lent(curves: Curves, places: Curves, survey: str, draw: np.random.Generator)
     sky, start = sky_error(places, survey), first_detection(places)
     factor = carry.brightest(places) / carry.brightest(curves)
     factor *= np.exp(draw.normal(*BRIGHTER, len(curves)))
-    columns: list[tuple[NDArray, ...]] = []
+    objects: list[Points] = []
     for i in range(len(curves)):
         here = slice(places.first[i], places.first[i + 1])
         time, band = places.time[here], places.band[here]
@@ -64,7 +63,5 @@ def lent(curves: Curves, places: Curves, survey: str, draw: np.random.Generator)
         keep = dark | (known & (at >= 0))
         flux = np.where(dark, 0.0, factor[i] * mean)[keep]
         error = np.hypot(sky[here][keep], own_error(survey, flux))
-        columns.append((time[keep] / MICRODAYS, band[keep], draw.normal(flux, error), error))
-    mjd, band, flux, error = (np.concatenate(column) for column in zip(*columns, strict=True))
-    off = np.concatenate([[0], np.cumsum([len(column[0]) for column in columns])])
-    return from_points(mjd, band, flux, error, off, curves.split, curves.label)
+        objects.append((time[keep] / MICRODAYS, band[keep], draw.normal(flux, error), error))
+    return from_objects(objects, curves.split, curves.label)
