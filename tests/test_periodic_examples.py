@@ -71,18 +71,43 @@ def test_a_curve_that_would_have_too_few_points_stays_whole() -> None:
     assert (made.n == 17).mean() > 0.5
 
 
-def test_cut_curves_have_every_length_from_two() -> None:
+def test_cut_curves_have_every_length_that_a_periodogram_has() -> None:
     these = curves((240,) * 2000)
     made, points = examples.cut(these, np.random.default_rng(3))
-    assert (made.n.min(), made.n.max()) == (2, 240)
-    assert np.median(np.log(made.n)) == pytest.approx(np.log(np.sqrt(2 * 240)), abs=0.15)
-    begins = made.time[made.first[:-1]] == these.time[these.first[:-1]]
-    assert 0.55 < begins.mean() < 0.75
+    assert (made.n.min(), made.n.max()) == (16, 240)
+    assert np.median(np.log(made.n)) == pytest.approx(np.log(np.sqrt(16 * 240)), abs=0.1)
     ladder = rungs(made.n)
     assert ((points == ladder) | (points == made.n)).all()
-    assert 0.25 < (points == made.n)[made.n >= 16].mean() < 0.5
-    assert not points[made.n < 16].any()
-    for i in range(50):  # successive points
+    assert 0.25 < (points == made.n).mean() < 0.5
+    successive(these, made)
+
+
+def test_curves_of_few_points_have_every_length_from_two() -> None:
+    these = curves((240,) * 2000)
+    made, points = examples.few(these, np.random.default_rng(3))
+    assert set(made.n) == set(range(2, 16))
+    assert 0.25 < (made.n < 4).mean() < 0.4  # as each octave comes as often
+    assert not points.any()
+    successive(these, made)
+
+
+def test_short_curves_are_cut_as_they_can_be() -> None:
+    these = curves((1, 2, 9, 15, 16) * 40)
+    cut, points = examples.cut(these, np.random.default_rng(4))
+    few, _ = examples.few(these, np.random.default_rng(4))
+    for made in (cut, few):
+        assert (made.n >= np.minimum(these.n, 2)).all()
+        assert (made.n <= these.n).all()
+    assert points.tolist() == [0, 0, 0, 0, 16] * 40
+    assert set(cut.n[3::5]) > {2, 15}
+    assert few.n.max() == 15
+
+
+def successive(these: Catalogue, made: Catalogue) -> None:
+    """Three in five begin with the first point, and none is left out."""
+    begins = made.time[made.first[:-1]] == these.time[these.first[:-1]]
+    assert 0.55 < begins.mean() < 0.75
+    for i in range(50):
         times = these.time[these.first[i] : these.first[i + 1]]
         begin = np.searchsorted(times, made.time[made.first[i]])
         part = times[begin : begin + made.n[i]]
@@ -120,6 +145,20 @@ def test_every_star_comes_once_an_epoch_with_its_own_label_and_odds() -> None:
     assert all(k <= lengths[star] for star, k in zip(stars, n, strict=True))
     again = [which for _, which in made.epoch(np.random.default_rng(0), 4)]
     assert torch.cat(again).tolist() == stars
+
+
+def test_stars_come_with_few_points_cut_anew_in_each_epoch() -> None:
+    made = sets.training([survey([0, 1, 2], 1)], 1, CHANNEL, 0, lambda _: None)
+    begins: dict[int, set[tuple[float, ...]]] = {}
+    epochs = 400
+    for epoch in range(epochs):
+        for some, _ in made.epoch(np.random.default_rng(epoch), 8):
+            for n, numbers in zip(some.n.tolist(), some.numbers.tolist(), strict=True):
+                begins.setdefault(n, set()).add(tuple(numbers))
+    few = {n: several for n, several in begins.items() if n < 16}
+    assert set(few) == set(range(2, 16))
+    assert sum(len(several) for several in few.values()) > 40  # a copy would have shown itself
+    assert all(len(several) <= 6 for n, several in begins.items() if n >= 16)
 
 
 def test_validation_stars_are_whole_and_after_each_number_of_points() -> None:

@@ -20,6 +20,7 @@ from models.training import Epoch
 
 NAME = "crts-periodic"
 EPOCHS = 16  # of one step each
+ALL = 2 * (EPOCHS // 2) + EPOCHS  # two teachers' before
 
 
 def skies(folder: Path) -> None:
@@ -58,7 +59,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Card, list[
 
 def test_it_learns_and_writes_a_card(trained: tuple[Path, Card, list[Epoch]]) -> None:
     folder, card, told = trained
-    assert [e.number for e in told] == list(range(1, EPOCHS + 1))
+    assert [(e.number, e.of) for e in told] == [(i, ALL) for i in range(1, ALL + 1)]
     assert told[-1].validation_loss < told[0].validation_loss
     read = cards.read(folder / "a" / f"{NAME}.toml")
     assert read.inputs == card.inputs
@@ -83,18 +84,21 @@ def test_the_same_seed_gives_the_same_weights_resumed_or_not(
     class Enough(Exception):
         pass
 
-    def stop(epoch: Epoch) -> None:
-        if epoch.number == 2:
+    out, told = folder / "b", list[Epoch]()
+
+    def stop(last: int, epoch: Epoch) -> None:
+        told.append(epoch)
+        if epoch.number == last:
             raise Enough
 
-    out, told = folder / "b", list[Epoch]()
-    with pytest.raises(Enough):
-        train.train(folder, out, NAME, EPOCHS, 1, "cpu", stop)
-    assert [p.name for p in out.iterdir()] == [f"{NAME}.checkpoint"]
+    for last in (2, EPOCHS // 2, EPOCHS + 2):  # in a teacher, between two, behind both
+        with pytest.raises(Enough):
+            train.train(folder, out, NAME, EPOCHS, 1, "cpu", partial(stop, last))
+        assert [p.name for p in out.iterdir()] == [f"{NAME}.checkpoint"]
     with pytest.raises(ValueError, match=r"crts-periodic\.checkpoint is of another training"):
         train.train(folder, out, NAME, EPOCHS, 2, "cpu")
     again = train.train(folder, out, NAME, EPOCHS, 1, "cpu", told.append)
-    assert [e.number for e in told] == list(range(3, EPOCHS + 1))
+    assert [e.number for e in told] == list(range(1, ALL + 1))
     assert again.weights_sha256 == card.weights_sha256
     assert {p.suffix for p in out.iterdir()} == {".toml", ".safetensors", ".seen", ".typical"}
 

@@ -112,14 +112,29 @@ def thinned(curves: Catalogue, draw: np.random.Generator) -> Drawn:
 
 
 def cut(curves: Catalogue, draw: np.random.Generator) -> Drawn:
-    """Each curve with some successive points, from two on, each octave of lengths as often.
+    """Each curve with some successive points, as many as a periodogram needs and more (where it has
+    them; else from two on), each octave of lengths as often.
 
     Three in five begin with the first point. Periodograms are those of the ladder, of three in ten
     those of all points.
     """
+    made = _stretches(curves, np.where(curves.n < FEWEST, 2, FEWEST), curves.n, draw)
+    whole = (draw.random(len(made)) < 0.3) & (made.n >= FEWEST)
+    return made, np.where(whole, made.n, rungs(made.n))
+
+
+def few(curves: Catalogue, draw: np.random.Generator) -> Drawn:
+    """As `cut`, of fewer points than a periodogram needs."""
+    most = np.minimum(curves.n, FEWEST - 1)
+    return _stretches(curves, np.full(len(curves), 2), most, draw), np.zeros(len(curves), np.int64)
+
+
+def _stretches(
+    curves: Catalogue, least: NDArray[np.int64], most: NDArray[np.int64], draw: np.random.Generator
+) -> Catalogue:
+    """So many successive points of each curve: at least and at most (curve,)."""
     n = curves.n
-    length = np.exp(draw.uniform(np.log(2), np.log(n + 1))).astype(np.int64).clip(2, n)
+    length = np.exp(draw.uniform(np.log(least), np.log(most + 1))).astype(np.int64)
+    length = length.clip(least, most)
     skip = np.where(draw.random(len(n)) < 0.6, 0, draw.integers(0, n - length + 1))
-    made = curves.cut(np.arange(len(n)), length, skip)
-    whole = (draw.random(len(n)) < 0.3) & (length >= FEWEST)
-    return made, np.where(whole, length, rungs(length))
+    return curves.cut(np.arange(len(n)), length, skip)

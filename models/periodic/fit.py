@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +29,12 @@ _USUAL = 8192
 class Recipe:
     """AdamW; the step warms up and falls as a cosine; what is kept is a mean of the weights."""
 
-    epochs: int = 16
+    epochs: int = 32
+    teachers: int = 2  # networks of half as many epochs, from which the one that is kept learns
+    heed: float = 0.7  # share of its loss that is to say what they say, the rest what is true
     batch: int = 256
     step: float = 1.5e-3
-    weight_decay: float = 1e-2  # of matrices only
+    weight_decay: float = 0.1  # of matrices only
     label_smoothing: float = 0.02
     mean_decay: float = 0.998
     copies: int = 4  # thinned; so many cut, half as many of one point a night
@@ -52,6 +53,9 @@ def fit(
 ) -> Periodic:
     """Train, and calibrate on the validation stars; figures of epochs are of these, whole.
 
+    First come teachers, each by itself; the network that is kept learns from what they say of the
+    same examples as well as from what is true of them (distillation, Hinton et al. 2015).
+
     Every random draw follows from the seed and the number of the epoch, so training that was
     broken off goes on from its checkpoint as if nothing had been.
 
@@ -61,47 +65,79 @@ def fit(
         The checkpoint is of another training.
     """
     torch.manual_seed(seed)
-    net = Periodic(channel, len(SEVEN))
     usual, _ = next(sets.epoch(np.random.default_rng([seed, 0]), _USUAL))
-    net.learn(usual.eaten())
-    net.to(device)
-    networks = {"net": net, "mean": copy.deepcopy(net).eval()}
-    mean = networks["mean"]
+    eaten = usual.eaten()
+
+    def begun() -> Periodic:
+        net = Periodic(channel, len(SEVEN))
+        net.learn(eaten)
+        return net.to(device)
+
+    spans = (*recipe.teachers * [max(recipe.epochs // 2, 1)], recipe.epochs)
+    net, means = begun(), [begun().eval() for _ in spans]
+    networks = {"net": net, **{f"mean {i}": mean for i, mean in enumerate(means)}}
     optimizer = training.adamw(net, recipe.step, recipe.weight_decay)
-    batches = math.ceil(len(sets.label) / recipe.batch)
     data = zlib.crc32(sets.kinds[0][0].numbers.numpy().tobytes())
     title = f"{recipe} seed={seed} channel={channel.hash} data={data}"
     done = checkpoints.load(checkpoint, title, networks, optimizer) if checkpoint else 0
-    start = time.perf_counter()
-    for number in range(done + 1, recipe.epochs + 1):
-        net.train()
-        torch.manual_seed(seed * 100_003 + number)  # of dropout, the same after a resumption
-        draw = np.random.default_rng([seed, number])
-        steps = (number - 1) * batches
-        for some, stars in sets.epoch(draw, recipe.batch):
-            steps += 1
-            share = steps / (recipe.epochs * batches)
-            training.set_step(optimizer, recipe.step * training.cosine(share))
-            # In the proportions of its own survey a star is likelier to be what is common there.
-            logits = net.raw(some.eaten(device)) + sets.odds[stars].to(device)
-            wanted = sets.label[stars].to(device)
-            loss = functional.cross_entropy(logits, wanted, label_smoothing=recipe.label_smoothing)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            training.follow(mean, net, recipe.mean_decay, steps)
-        if checkpoint:
-            checkpoints.save(checkpoint, title, number, networks, optimizer)
-        _, logits, _ = heard(mean, validation.whole, device)
-        loss_now = functional.cross_entropy(logits, validation.label).item()
-        right = (logits.argmax(1) == validation.label).float().mean().item()
-        seconds = time.perf_counter() - start
-        progress(Epoch(number, recipe.epochs, seconds, loss_now, right, number == recipe.epochs))
+    start, number = time.perf_counter(), 0
+    for span, mean in zip(spans, means, strict=True):
+        teachers = means[:-1] if mean is means[-1] else []
+        for epoch in range(span):
+            number += 1
+            if number <= done:
+                continue
+            if epoch == 0:  # each begins elsewhere
+                net.load_state_dict(mean.state_dict())
+                optimizer = training.adamw(net, recipe.step, recipe.weight_decay)
+            torch.manual_seed(seed * 100_003 + number)  # of dropout, the same after a resumption
+            drawn = sets.epoch(np.random.default_rng([seed, number]), recipe.batch)
+            _learn(net, mean, teachers, sets, drawn, (epoch, span), recipe, optimizer)
+            if checkpoint:
+                checkpoints.save(checkpoint, title, number, networks, optimizer)
+            _, logits, _ = heard(mean, validation.whole, device)
+            loss = functional.cross_entropy(logits, validation.label).item()
+            right = (logits.argmax(1) == validation.label).float().mean().item()
+            seconds, last = time.perf_counter() - start, number == sum(spans)
+            progress(Epoch(number, sum(spans), seconds, loss, right, last))
     lengths = (validation.whole, *validation.cut)
     _, raw, log_n = zip(*(heard(mean, these, device) for these in lengths), strict=True)
     label = validation.label.repeat(len(lengths))
     mean.cpu().calibration.fit(torch.cat(raw), torch.cat(log_n), label, validation.weight)
     return mean
+
+
+def _learn(
+    net: Periodic,
+    mean: Periodic,
+    teachers: Sequence[Periodic],
+    sets: Sets,
+    drawn: Iterable[tuple[Examples, torch.Tensor]],
+    when: tuple[int, int],
+    recipe: Recipe,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """One epoch; `when` is how many are done, and of how many."""
+    net.train()
+    epoch, epochs = when
+    batches = math.ceil(len(sets.label) / recipe.batch)
+    device = net.head.weight.device
+    for steps, (some, stars) in enumerate(drawn, epoch * batches + 1):
+        step = recipe.step * training.cosine(steps / (epochs * batches))
+        training.set_step(optimizer, step)
+        # In the proportions of its own survey a star is likelier to be what is common there.
+        odds, true = sets.odds[stars].to(device), sets.label[stars].to(device)
+        eaten = some.eaten(str(device))
+        logits = net.raw(eaten) + odds
+        loss = functional.cross_entropy(logits, true, label_smoothing=recipe.label_smoothing)
+        if teachers:
+            with torch.no_grad():
+                said = torch.stack([(t.raw(eaten) + odds).softmax(1) for t in teachers]).mean(0)
+            loss = torch.lerp(loss, functional.cross_entropy(logits, said), recipe.heed)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        training.follow(mean, net, recipe.mean_decay, steps)
 
 
 def heard(

@@ -20,19 +20,29 @@ from models.periodic.network import KNOTS
 
 #: Two thousand stars alone say no better than to 1 % how right a network is.
 STRETCHES = 4
-#: Of each epoch's stars so many come so.
-SHARES = {"whole": 0.30, "thinned": 0.25, "cut": 0.33, "cut, one point a night": 0.12}
+#: Of each epoch's stars so many come so; of few points are those too short for a periodogram.
+SHARES = {
+    "whole": 0.30,
+    "thinned": 0.25,
+    "cut": 0.19,
+    "cut, one point a night": 0.07,
+    "of few points": 0.14,
+    "of few points, one a night": 0.05,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """Training stars: of each kind of SHARES one or more examples of every star.
+    """Training stars: of the first kinds of SHARES one or more examples of every star; examples of
+    few points are made anew in each epoch, of ``few``, as they cost next to nothing.
 
     ``label`` (star,) i8. ``odds`` (star, class) f4: logarithm of how much commoner a class is in
     the star's survey than in the one whose proportions are wanted.
     """
 
+    channel: Channel
     kinds: tuple[tuple[Examples, ...], ...]
+    few: tuple[Catalogue, ...]
     label: torch.Tensor
     odds: torch.Tensor
 
@@ -41,22 +51,24 @@ class Sets:
     ) -> Iterator[tuple[Examples, torch.Tensor]]:
         """Every star once, in random order: examples of a batch, and which stars these are."""
         order = draw.permutation(len(self.label))
-        kind = draw.choice(len(self.kinds), len(order), p=tuple(SHARES.values()))
+        kind = draw.choice(len(SHARES), len(order), p=tuple(SHARES.values()))
         number = draw.integers(0, 1 << 30, len(order))
+        row = order.copy()
+        kinds = list(self.kinds)
+        for curves in self.few:
+            mine = np.flatnonzero(kind == len(kinds))
+            row[mine] = np.arange(len(mine))
+            drawn = examples.few(curves.cut(order[mine], curves.n[order[mine]]), draw)
+            kinds.append((examples.make(drawn, self.channel),) if len(mine) else ())
         for begin in range(0, len(order), batch):
             part = slice(begin, begin + batch)
-            yield self._take(order[part], kind[part], number[part])
-
-    def _take(
-        self, stars: NDArray[np.int64], kind: NDArray[np.int64], number: NDArray[np.int64]
-    ) -> tuple[Examples, torch.Tensor]:
-        parts, which = [], []
-        for k, copies in enumerate(self.kinds):
-            for c, copy in enumerate(copies):
-                mine = torch.from_numpy(stars[(kind == k) & (number % len(copies) == c)])
-                parts.append(copy.take(mine))
-                which.append(mine)
-        return examples.join(parts), torch.cat(which)
+            parts, which = [], []
+            for k, copies in enumerate(kinds):
+                for c, copy in enumerate(copies):
+                    mine = (kind[part] == k) & (number[part] % len(copies) == c)
+                    parts.append(copy.take(torch.from_numpy(row[part][mine])))
+                    which.append(torch.from_numpy(order[part][mine]))
+            yield examples.join(parts), torch.cat(which)
 
 
 def training(
@@ -95,7 +107,9 @@ def training(
     share = [np.log(proportions(c.label[c.training])) for c in surveys]
     odds = np.repeat([s - share[0] for s in share], [len(c.training) for c in surveys], axis=0)
     return Sets(
+        channel,
         tuple(tuple(several) for several in kinds),
+        (curves, nightly),
         torch.from_numpy(curves.label),
         torch.from_numpy(odds.astype(np.float32)),
     )
