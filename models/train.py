@@ -68,7 +68,8 @@ def train(
     progress : callable
         Told after each epoch.
     threads : int
-        Threads of PyTorch on the CPU, for the whole process.
+        Threads of PyTorch on the CPU, for the whole process; crts-periodic's epochs have as many
+        as its recipe says.
     say : callable
         Told in words how far what comes before the first epoch is.
 

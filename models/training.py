@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,17 @@ class Epoch:
     validation_loss: float
     validation_accuracy: float
     best: bool
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """So many of PyTorch's threads on the CPU, for the whole process, and then as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def adamw(net: nn.Module, step: float, weight_decay: float) -> torch.optim.AdamW:

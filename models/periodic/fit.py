@@ -39,6 +39,7 @@ class Recipe:
     mean_decay: float = 0.998
     copies: int = 4  # thinned; so many cut, half as many of one point a night
     alike: int = 8_000  # light curves of single bands as ZTF's alerts tell of stars, and LSST's
+    threads: int = 2  # PyTorch's on a CPU, however many cores there are: more have other bits
 
 
 def fit(
