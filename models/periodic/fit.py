@@ -35,7 +35,6 @@ class Recipe:
     batch: int = 256
     step: float = 1.5e-3
     weight_decay: float = 0.1  # of matrices only
-    label_smoothing: float = 0.02
     mean_decay: float = 0.998
     copies: int = 4  # thinned; so many cut, half as many of one point a night
     alike: int = 8_000  # light curves of single bands as ZTF's alerts tell of stars, and LSST's
@@ -130,7 +129,7 @@ def _learn(
         odds, true = sets.odds[stars].to(device), sets.label[stars].to(device)
         eaten = some.eaten(str(device))
         logits = net.raw(eaten) + odds
-        loss = functional.cross_entropy(logits, true, label_smoothing=recipe.label_smoothing)
+        loss = functional.cross_entropy(logits, true)  # smoothed labels bend what it says
         if teachers:
             with torch.no_grad():
                 said = torch.stack([(t.raw(eaten) + odds).softmax(1) for t in teachers]).mean(0)
