@@ -41,6 +41,7 @@ def results(sky: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Re
 
         patch.setattr(training, "training", watched)
         patch.setattr(alike, "NIGHTS", 90)
+        patch.setattr(alike, "AREAS", 20)
         torch.set_num_threads(1)
         patch.setattr(periodic, "_QUICK", replace(periodic._QUICK, epochs=16, batch=16))
         study = Study(sky, quick=True)

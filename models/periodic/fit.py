@@ -92,7 +92,7 @@ def fit(
                 optimizer = training.adamw(net, recipe.step, recipe.weight_decay)
             torch.manual_seed(seed * 100_003 + number)  # of dropout, the same after a resumption
             drawn = sets.epoch(np.random.default_rng([seed, number]), recipe.batch)
-            _learn(net, mean, teachers, sets, drawn, (epoch, span), recipe, optimizer)
+            learn(net, mean, teachers, sets, drawn, (epoch, span), recipe, optimizer)
             if checkpoint:
                 checkpoints.save(checkpoint, title, number, networks, optimizer)
             _, logits, _ = heard(mean, validation.whole, device)
@@ -107,7 +107,7 @@ def fit(
     return mean
 
 
-def _learn(
+def learn(
     net: Periodic,
     mean: Periodic,
     teachers: Sequence[Periodic],
@@ -117,7 +117,17 @@ def _learn(
     recipe: Recipe,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """One epoch; `when` is how many are done, and of how many."""
+    """One epoch of `net`, whose mean weights `mean` follows.
+
+    Parameters
+    ----------
+    teachers : sequence of Periodic
+        What they say, on average, is heeded; without any only the truth.
+    drawn : iterable of (Examples, (example,) i8)
+        Batches, and which stars these are.
+    when : (int, int)
+        How many epochs are done, and of how many.
+    """
     net.train()
     epoch, epochs = when
     batches = math.ceil(len(sets.label) / recipe.batch)
