@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from commands import nightjar
 from test_periodic_training import skies
 
+from models import forward
 from models.periodic import alike
 from models.periodic import sets as training
 from models.studies import periodic, periodic_report
@@ -39,16 +39,26 @@ def results(sky: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Re
             seen.append(len(several))
             return plain(several, *args)
 
+        asked: list[tuple[str, bool]] = []
+        ready = forward.ready
+
+        def noted(net, channel, device, survey=""):
+            asked.append((survey, bool(net.by_survey["crts"].bias.any())))
+            return ready(net, channel, device, survey=survey)
+
         patch.setattr(training, "training", watched)
+        patch.setattr(forward, "ready", noted)
         patch.setattr(alike, "NIGHTS", 90)
         patch.setattr(alike, "AREAS", 20)
-        torch.set_num_threads(1)
         patch.setattr(periodic, "_QUICK", replace(periodic._QUICK, epochs=16, batch=16))
         study = Study(sky, quick=True)
-        names = ["shipped", "given", "north", "band/g", "band/r"]
+        names = ["shipped", "any", "given", "north", "band/g", "band/r"]
         found = study.run(tmp_path_factory.mktemp("out"), names)
     assert list(found) == names
     assert seen == [4, 1]  # both surveys and two more made alike; the northern one alone
+    # Catalina's last layers speak of Catalina only, and are learned from its south.
+    assert asked[:4] == [("crts", True), ("", True), ("crts", True), ("", False)]
+    assert asked[4:] == 2 * [("", True)]
     return found
 
 
@@ -78,10 +88,13 @@ def test_the_report_tells_of_what_there_is(results: dict[str, Result]) -> None:
     networks, bands = periodic_report.sections(results)
     head, rows = networks.tables[0].head, networks.tables[0].rows
     assert [row[0] for row in rows][1:] == [
+        "of the stream, for any survey",
         "given mean magnitude and error",
         "trained on CRTS-N alone",
     ]
     assert len(rows[0]) == len(head) == 7
+    errors = [[float(error or 0) for error in row[1:]] for row in networks.tables[1].rows]
+    assert errors[2][0] == pytest.approx(100 * results["given"]["0"]["ece"], abs=0.051)
     assert [row[0] for row in bands.tables[0].rows] == ["g", "r"]
     (only,) = periodic_report.sections({"band/g": results["band/g"]})
     assert "Stripe 82" in only.title

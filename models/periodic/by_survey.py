@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from broker import cadence
+from broker.inputs import Channel
 from models import catalogue, forward, splits
 from models.bands import Stars as Namer
 from models.calibration import Calibration
@@ -36,19 +37,35 @@ def fit(
     device: str,
     say: Callable[[str], None],
 ) -> None:
-    """Learn Catalina's last layers from its training stars, and calibrate by validation stars what
-    these and, for each survey, all bands of a star together say.
+    """Catalina's last layers, and for each survey the calibration of what all bands of a star
+    together say.
 
     Only Catalina has last layers: those that learned from stars made alike to ZTF's alerts and
     LSST's were better by six points on other stars made so, and worse on the simulated sky.
     """
-    net.to(device)
-    _learn(net, south, device, say)
-    _calibrate(net, validation, device)
+    catalina(net, CHANNEL, south, validation, device, say)
     _calibrate_together(net, stars, validation.weight, seed, device)
 
 
-def _learn(net: Periodic, south: Catalogue, device: str, say: Callable[[str], None]) -> None:
+def catalina(
+    net: Periodic,
+    channel: Channel,
+    south: Catalogue,
+    validation: Validation,
+    device: str,
+    say: Callable[[str], None],
+) -> None:
+    """Learn Catalina's last layers from its training stars, and calibrate what they say by its
+    validation stars; `channel` is what the network eats.
+    """
+    net.to(device)
+    _learn(net, channel, south, device, say)
+    _calibrate(net, validation, device)
+
+
+def _learn(
+    net: Periodic, channel: Channel, south: Catalogue, device: str, say: Callable[[str], None]
+) -> None:
     """Of as few points as LAYERS has before its last, a network remembers hardly one of the stars
     that it was trained on. Of whole curves it does: these keep the layer of all surveys.
     """
@@ -59,7 +76,7 @@ def _learn(net: Periodic, south: Catalogue, device: str, say: Callable[[str], No
         say(f"last layer for {points} points, from {len(long):,} stars")
         if not len(long):
             continue
-        parts = stretches(south, long, points, _STRETCHES, CHANNEL)
+        parts = stretches(south, long, points, _STRETCHES, channel)
         hidden, logits, _ = zip(*(heard(net, these, device) for these in parts), strict=True)
         label = torch.from_numpy(south.label[long]).repeat(_STRETCHES)
         layer.fit(points, torch.cat(hidden), torch.cat(logits), label)

@@ -9,26 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from broker.inputs import Channel
 from models import cards, catalogue, evaluate, forward, metrics
 from models.catalogue import SEVEN, Catalogue
 from models.evaluate import LENGTHS
+from models.forward import Forward
+from models.fusion import CRTS
+from models.periodic import by_survey, train
 from models.periodic import sets as training
-from models.periodic import train
 from models.periodic.fit import Recipe, fit
 from models.periodic.network import CHANNEL, Periodic
 from models.stars import read_stars
 from models.studies import parts
 from models.studies import sets as surveys
 from models.studies.parts import Result, Say
+from models.training import threads
 
 #: What a stream must not know of a star, as it is the survey's: how bright it is, and how exact.
 GIVEN = replace(CHANNEL, scalars=("mean_magnitude", "log_mean_error", *CHANNEL.scalars))
 BANDS = "ugriz"
-_QUICK = Recipe(epochs=1, copies=1, alike=40)
+_QUICK = Recipe(epochs=1, copies=1, alike=40, threads=1)
 
 
 @dataclass
@@ -45,12 +47,13 @@ class Study:
     def settings(self) -> dict[str, Any]:
         """What results depend on."""
         shipped = cards.find("crts-periodic").weights_sha256
-        return {"seed": self.seed, "quick": self.quick, "network": shipped}
+        return {"seed": self.seed, "recipe": str(self._recipe), "network": shipped}
 
     def parts(self) -> dict[str, Callable[[], Result]]:
         """All parts."""
         bands = {f"band/{name}": partial(self.band, name) for name in BANDS}
-        return {"shipped": self.shipped, "given": self.given, "north": self.north, **bands}
+        networks = {"shipped": self.shipped, "any": self.any, "given": self.given}
+        return {**networks, "north": self.north, **bands}
 
     def run(self, folder: Path, only: Iterable[str] = ()) -> dict[str, Result]:
         """All results, of this run and of those before it."""
@@ -60,28 +63,35 @@ class Study:
 
     def shipped(self) -> Result:
         """The network that the stream runs."""
+        return self._by_length(*self._shipped, CRTS)
+
+    def any(self) -> Result:
+        """The same by its last layer for any survey."""
         return self._by_length(*self._shipped)
 
     def given(self) -> Result:
         """One that is trained alike and given the mean magnitude and its error as well."""
         own = [self._south, self._survey("crts-north")]
         others = train.elsewhere(read_stars(self.data), self._recipe, self.seed)
-        return self._by_length(self._learned([*own, *others], GIVEN), GIVEN)
+        net, validation = self._learned([*own, *others], GIVEN)
+        by_survey.catalina(net, GIVEN, self._south, validation, self.device, self.say)
+        return self._by_length(net, GIVEN, CRTS)
 
     def north(self) -> Result:
         """One that saw CRTS-N alone, asked of CRTS-S; classes as common as in all of CRTS-N."""
         north = self._survey("crts-north")
-        net = self._learned([north], CHANNEL)
+        net, _ = self._learned([north], CHANNEL)
         common = np.array(surveys.NORTH_STARS) / sum(surveys.NORTH_STARS)
         weight = common / training.proportions(north.label[north.training])
-        return self._by_length(net, CHANNEL, weight)
+        return self._by_length(net, CHANNEL, weight=weight)
 
     def band(self, name: str) -> Result:
         """RR Lyrae of SDSS Stripe 82, each band by itself, by the network that the stream runs."""
         net, channel = self._shipped
+        network = forward.ready(net, channel, self.device)
         stars = surveys.bands(self.data / "s82_rrlyrae.npz", name)[name].curves
         every = np.arange(len(stars))
-        p = _told(net, channel, stars, every, stars.n)
+        p = _told(network, channel, stars, every, stars.n)
         result = parts.figures(metrics.measure(p, stars.label))
         result["points"] = float(np.median(stars.n))
         return result
@@ -110,31 +120,39 @@ class Study:
         some = np.concatenate([np.flatnonzero(found.label == c)[:60] for c in range(len(SEVEN))])
         return found.cut(some, found.n[some])
 
-    def _learned(self, several: Sequence[Catalogue], channel: Channel) -> Periodic:
+    def _learned(
+        self, several: Sequence[Catalogue], channel: Channel
+    ) -> tuple[Periodic, training.Validation]:
         recipe, seed = self._recipe, self.seed
         examples = training.training(several, recipe.copies, channel, seed, self.say)
         validation = training.validation(several[0], channel)
-        return fit(examples, validation, recipe, channel, seed, self.device)
+        with threads(recipe.threads):
+            return fit(examples, validation, recipe, channel, seed, self.device), validation
 
     def _by_length(
-        self, net: Periodic, channel: Channel, weight: NDArray[np.float64] | float = 1.0
+        self,
+        net: Periodic,
+        channel: Channel,
+        survey: str = "",
+        weight: NDArray[np.float64] | float = 1.0,
     ) -> Result:
         """Figures on the test stars of CRTS-S, whole and by their first points."""
         result: Result = {"classes": list(SEVEN)}
+        network = forward.ready(net, channel, self.device, survey=survey)
         south = self._south
         for points in (0, *LENGTHS):
             objects = south.test[south.n[south.test] >= max(points, 2)]
             if not len(objects):
                 continue
             n = np.minimum(south.n[objects], points or np.iinfo(np.int64).max)
-            p = _told(net, channel, south, objects, n, ladder=bool(points)) * weight
+            p = _told(network, channel, south, objects, n, ladder=bool(points)) * weight
             p /= p.sum(axis=1, keepdims=True)
             result[str(points)] = parts.figures(metrics.measure(p, south.label[objects]))
         return result
 
 
 def _told(
-    net: Periodic,
+    network: Forward,
     channel: Channel,
     curves: Catalogue,
     objects: NDArray[np.int64],
@@ -143,6 +161,6 @@ def _told(
 ) -> NDArray[np.float64]:
     """Probabilities (object, class) of the first n (object,) points."""
     eaten = evaluate.eaten(channel, curves, objects, n, ladder)
-    logits = torch.cat([forward.last_layer(net, channel, *each)[1] for each in eaten])
-    p: NDArray[np.float64] = logits.double().softmax(1).numpy()
-    return p
+    p = np.exp(np.concatenate([network(*each) for each in eaten]).astype(np.float64))
+    total: NDArray[np.float64] = p / p.sum(axis=1, keepdims=True)
+    return total

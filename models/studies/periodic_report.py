@@ -17,6 +17,7 @@ Results = Mapping[str, Result]
 
 _NETWORKS = {
     "shipped": "of the stream",
+    "any": "of the stream, for any survey",
     "given": "given mean magnitude and error",
     "north": "trained on CRTS-N alone",
 }
@@ -46,17 +47,25 @@ def _networks(results: Results) -> Section | None:
         "Test stars of CRTS-S",
         [
             "No network here is given a period. That of the stream is not told either how bright a "
-            "star is and how exactly it was measured, as this is the survey's; the second is, and "
-            "what it gains is what leaving these two numbers out costs. The third has never seen "
-            "the southern survey; it takes the classes to be as common as they are in the whole "
-            "northern one. (Mahabal et al. 2017 reached 69.5 % from north to south.) All are asked "
-            "by the last layer that is for any survey; that of the stream has others besides.",
+            "star is and how exactly it was measured, as this is the survey's; the one that is "
+            "given both gains what leaving them out costs. These two have Catalina's last layers. "
+            "That of the north has never seen the southern survey, and has but the layer that is "
+            "for any; it takes the classes to be as common as they are in the whole northern one. "
+            "(Mahabal et al. 2017 reached 69.5 % from north to south.)",
         ],
         [
             Table(
                 "Accuracy / recall averaged over the classes, %",
                 ("network", "whole", *(f"{n} points" for n in LENGTHS)),
                 rows,
+            ),
+            Table(
+                "Expected calibration error, %",
+                ("network", "whole", *(f"{n} points" for n in LENGTHS)),
+                [
+                    (words, *(_error(results[name].get(str(points))) for points in lengths))
+                    for name, words in there.items()
+                ],
             ),
             Table("Recall of each class, whole, %", ("class", *there.values()), recalls),
         ],
@@ -88,6 +97,10 @@ def _shares(result: Result | None) -> str:
     return (
         "" if result is None else f"{_percent(result['accuracy'])} / {_percent(result['balanced'])}"
     )
+
+
+def _error(result: Result | None) -> str:
+    return "" if result is None else _percent(result["ece"])
 
 
 def _percent(share: float | None) -> str:
