@@ -62,6 +62,10 @@ def test_it_learns_and_writes_a_card(trained: tuple[Path, Card, list[Epoch]]) ->
     folder, card, told = trained
     assert [(e.number, e.of) for e in told] == [(i, ALL) for i in range(1, ALL + 1)]
     assert told[-1].validation_loss < told[0].validation_loss
+    losses = [e.validation_loss for e in told]
+    first = [losses[0], losses[EPOCHS // 2], losses[EPOCHS]]  # of each network
+    assert len(set(first)) == 3
+    assert min(first) > max(losses[EPOCHS // 2 - 1], losses[EPOCHS - 1])
     read = cards.read(folder / "a" / f"{NAME}.toml")
     assert read.inputs == card.inputs
     assert read.channel.periodogram
