@@ -25,7 +25,7 @@ from models.stars import read_stars
 from models.studies import parts
 from models.studies import sets as surveys
 from models.studies.parts import Result, Say
-from models.training import threads
+from models.training import Epoch, threads
 
 #: What a stream must not know of a star, as it is the survey's: how bright it is, and how exact.
 GIVEN = replace(CHANNEL, scalars=("mean_magnitude", "log_mean_error", *CHANNEL.scalars))
@@ -126,8 +126,13 @@ class Study:
         recipe, seed = self._recipe, self.seed
         examples = training.training(several, recipe.copies, channel, seed, self.say)
         validation = training.validation(several[0], channel)
+
+        def told(epoch: Epoch) -> None:
+            self.say(f"epoch {epoch.number} of {epoch.of}, {epoch.seconds:.0f} s")
+
         with threads(recipe.threads):
-            return fit(examples, validation, recipe, channel, seed, self.device), validation
+            net = fit(examples, validation, recipe, channel, seed, self.device, told)
+        return net, validation
 
     def _by_length(
         self,

@@ -31,6 +31,9 @@ class Recipe:
     """How a network is trained: AdamW, the step warming up and falling as a cosine.
 
     What is kept is an exponential mean of the weights; ``mean_decay`` is that of a long training.
+    Labels are smoothed for the sake of other skies: by labels as they are a network is more honest
+    of its own survey (SNPCC: calibration error 0.7 % instead of 1.5) and lost in another (MALLORN:
+    58 % right instead of 64, log loss 0.76 worse).
     """
 
     epochs: int
