@@ -42,9 +42,9 @@ def results(sky: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Re
         asked: list[tuple[str, bool]] = []
         ready = forward.ready
 
-        def noted(net, channel, device, survey=""):
+        def noted(net, channel, device, shapes=(256,), precision="fp32", survey=""):
             asked.append((survey, bool(net.by_survey["crts"].bias.any())))
-            return ready(net, channel, device, survey=survey)
+            return ready(net, channel, device, shapes, precision, survey)
 
         patch.setattr(training, "training", watched)
         patch.setattr(forward, "ready", noted)

@@ -64,6 +64,26 @@ def fit(
     ValueError
         The checkpoint is of another training.
     """
+    with training.threads(recipe.threads):
+        mean = _trained(sets, validation, recipe, channel, seed, device, progress, checkpoint)
+        lengths = (validation.whole, *validation.cut)
+        _, raw, log_n = zip(*(heard(mean, these, device) for these in lengths), strict=True)
+        label = validation.label.repeat(len(lengths))
+        mean.cpu().calibration.fit(torch.cat(raw), torch.cat(log_n), label, validation.weight)
+    return mean
+
+
+def _trained(
+    sets: Sets,
+    validation: Validation,
+    recipe: Recipe,
+    channel: Channel,
+    seed: int,
+    device: str,
+    progress: Callable[[Epoch], None],
+    checkpoint: Path | None,
+) -> Periodic:
+    """All epochs of all networks; the mean weights of the last, not yet calibrated."""
     torch.manual_seed(seed)
     usual, _ = next(sets.epoch(np.random.default_rng([seed, 0]), _USUAL))
     eaten = usual.eaten()
@@ -100,10 +120,6 @@ def fit(
             right = (logits.argmax(1) == validation.label).float().mean().item()
             seconds, last = time.perf_counter() - start, number == sum(spans)
             progress(Epoch(number, sum(spans), seconds, loss, right, last))
-    lengths = (validation.whole, *validation.cut)
-    _, raw, log_n = zip(*(heard(mean, these, device) for these in lengths), strict=True)
-    label = validation.label.repeat(len(lengths))
-    mean.cpu().calibration.fit(torch.cat(raw), torch.cat(log_n), label, validation.weight)
     return mean
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from broker import cadence
-from models import bands, catalogue, crts, known, splits, training
+from models import bands, catalogue, crts, known, splits
 from models.cards import Card
 from models.catalogue import SEVEN, Catalogue
 from models.evaluate import LENGTHS, Score, score, scores
@@ -33,11 +33,10 @@ def train(recipe: Recipe, order: Order) -> Trained:
         [*surveys, *elsewhere(stars, recipe, seed)], recipe.copies, CHANNEL, seed, order.say
     )
     validation = sets.validation(south, CHANNEL)
-    with training.threads(recipe.threads):
-        net = fit(
-            *(training_sets, validation, recipe, CHANNEL, seed, device),
-            *(order.progress, order.checkpoint),
-        )
+    net = fit(
+        *(training_sets, validation, recipe, CHANNEL, seed, device),
+        *(order.progress, order.checkpoint),
+    )
     by_survey.fit(net, south, stars, validation, seed, device, order.say)
     share = sets.proportions(south.label[south.training])
     facts = {

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker.inputs import Channel
-from models import cards, catalogue, evaluate, forward, metrics
+from models import cards, catalogue, forward, metrics
 from models.catalogue import SEVEN, Catalogue
-from models.evaluate import LENGTHS
+from models.evaluate import LENGTHS, predict
 from models.forward import Forward
 from models.fusion import CRTS
 from models.periodic import by_survey, train
@@ -25,7 +25,7 @@ from models.stars import read_stars
 from models.studies import parts
 from models.studies import sets as surveys
 from models.studies.parts import Result, Say
-from models.training import Epoch, threads
+from models.training import Epoch
 
 #: What a stream must not know of a star, as it is the survey's: how bright it is, and how exact.
 GIVEN = replace(CHANNEL, scalars=("mean_magnitude", "log_mean_error", *CHANNEL.scalars))
@@ -63,11 +63,11 @@ class Study:
 
     def shipped(self) -> Result:
         """The network that the stream runs."""
-        return self._by_length(*self._shipped, CRTS)
+        return self._by_length(self._shipped(CRTS))
 
     def any(self) -> Result:
         """The same by its last layer for any survey."""
-        return self._by_length(*self._shipped)
+        return self._by_length(self._shipped())
 
     def given(self) -> Result:
         """One that is trained alike and given the mean magnitude and its error as well."""
@@ -75,7 +75,7 @@ class Study:
         others = train.elsewhere(read_stars(self.data), self._recipe, self.seed)
         net, validation = self._learned([*own, *others], GIVEN)
         by_survey.catalina(net, GIVEN, self._south, validation, self.device, self.say)
-        return self._by_length(net, GIVEN, CRTS)
+        return self._by_length(forward.ready(net, GIVEN, self.device, survey=CRTS))
 
     def north(self) -> Result:
         """One that saw CRTS-N alone, asked of CRTS-S; classes as common as in all of CRTS-N."""
@@ -83,15 +83,12 @@ class Study:
         net, _ = self._learned([north], CHANNEL)
         common = np.array(surveys.NORTH_STARS) / sum(surveys.NORTH_STARS)
         weight = common / training.proportions(north.label[north.training])
-        return self._by_length(net, CHANNEL, weight=weight)
+        return self._by_length(forward.ready(net, CHANNEL, self.device), weight)
 
     def band(self, name: str) -> Result:
         """RR Lyrae of SDSS Stripe 82, each band by itself, by the network that the stream runs."""
-        net, channel = self._shipped
-        network = forward.ready(net, channel, self.device)
         stars = surveys.bands(self.data / "s82_rrlyrae.npz", name)[name].curves
-        every = np.arange(len(stars))
-        p = _told(network, channel, stars, every, stars.n)
+        p = predict(self._shipped(), stars, np.arange(len(stars)), stars.n, ladder=False)
         result = parts.figures(metrics.measure(p, stars.label))
         result["points"] = float(np.median(stars.n))
         return result
@@ -102,12 +99,8 @@ class Study:
     def _recipe(self) -> Recipe:
         return _QUICK if self.quick else Recipe()
 
-    @cached_property
-    def _shipped(self) -> tuple[Periodic, Channel]:
-        card = cards.find("crts-periodic")
-        net = forward.load_network(card)
-        assert isinstance(net, Periodic)
-        return net, card.channel
+    def _shipped(self, survey: str = "") -> Forward:
+        return forward.prepare(cards.find("crts-periodic"), self.device, (256,), survey=survey)
 
     @cached_property
     def _south(self) -> Catalogue:
@@ -130,42 +123,19 @@ class Study:
         def told(epoch: Epoch) -> None:
             self.say(f"epoch {epoch.number} of {epoch.of}, {epoch.seconds:.0f} s")
 
-        with threads(recipe.threads):
-            net = fit(examples, validation, recipe, channel, seed, self.device, told)
+        net = fit(examples, validation, recipe, channel, seed, self.device, told)
         return net, validation
 
-    def _by_length(
-        self,
-        net: Periodic,
-        channel: Channel,
-        survey: str = "",
-        weight: NDArray[np.float64] | float = 1.0,
-    ) -> Result:
+    def _by_length(self, network: Forward, weight: NDArray[np.float64] | float = 1.0) -> Result:
         """Figures on the test stars of CRTS-S, whole and by their first points."""
         result: Result = {"classes": list(SEVEN)}
-        network = forward.ready(net, channel, self.device, survey=survey)
         south = self._south
         for points in (0, *LENGTHS):
             objects = south.test[south.n[south.test] >= max(points, 2)]
             if not len(objects):
                 continue
             n = np.minimum(south.n[objects], points or np.iinfo(np.int64).max)
-            p = _told(network, channel, south, objects, n, ladder=bool(points)) * weight
+            p = predict(network, south, objects, n, ladder=bool(points)) * weight
             p /= p.sum(axis=1, keepdims=True)
             result[str(points)] = parts.figures(metrics.measure(p, south.label[objects]))
         return result
-
-
-def _told(
-    network: Forward,
-    channel: Channel,
-    curves: Catalogue,
-    objects: NDArray[np.int64],
-    n: NDArray[np.int64],
-    ladder: bool = False,
-) -> NDArray[np.float64]:
-    """Probabilities (object, class) of the first n (object,) points."""
-    eaten = evaluate.eaten(channel, curves, objects, n, ladder)
-    p = np.exp(np.concatenate([network(*each) for each in eaten]).astype(np.float64))
-    total: NDArray[np.float64] = p / p.sum(axis=1, keepdims=True)
-    return total

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -33,11 +33,13 @@ def _networks(results: Results) -> Section | None:
     there = {name: words for name, words in _NETWORKS.items() if name in results}
     if not there:
         return None
-    lengths = (0, *LENGTHS)
-    rows = [
-        (words, *(_shares(results[name].get(str(points))) for points in lengths))
-        for name, words in there.items()
-    ]
+
+    def by_length(title: str, shown: Callable[[Result], str]) -> Table:
+        head = ("network", "whole", *(f"{n} points" for n in LENGTHS))
+        found = {n: [results[n].get(str(points)) for points in (0, *LENGTHS)] for n in there}
+        rows = [(there[n], *(shown(r) if r else "" for r in found[n])) for n in there]
+        return Table(title, head, rows)
+
     classes = results[next(iter(there))]["classes"]
     recalls = [
         (name, *(_percent(results[key]["0"]["recall"][i]) for key in there))
@@ -54,19 +56,8 @@ def _networks(results: Results) -> Section | None:
             "(Mahabal et al. 2017 reached 69.5 % from north to south.)",
         ],
         [
-            Table(
-                "Accuracy / recall averaged over the classes, %",
-                ("network", "whole", *(f"{n} points" for n in LENGTHS)),
-                rows,
-            ),
-            Table(
-                "Expected calibration error, %",
-                ("network", "whole", *(f"{n} points" for n in LENGTHS)),
-                [
-                    (words, *(_error(results[name].get(str(points))) for points in lengths))
-                    for name, words in there.items()
-                ],
-            ),
+            by_length("Accuracy / recall averaged over the classes, %", _shares),
+            by_length("Expected calibration error, %", lambda result: _percent(result["ece"])),
             Table("Recall of each class, whole, %", ("class", *there.values()), recalls),
         ],
         [
@@ -93,14 +84,8 @@ def _bands(results: Results) -> Section | None:
     )
 
 
-def _shares(result: Result | None) -> str:
-    return (
-        "" if result is None else f"{_percent(result['accuracy'])} / {_percent(result['balanced'])}"
-    )
-
-
-def _error(result: Result | None) -> str:
-    return "" if result is None else _percent(result["ece"])
+def _shares(result: Result) -> str:
+    return f"{_percent(result['accuracy'])} / {_percent(result['balanced'])}"
 
 
 def _percent(share: float | None) -> str:
