@@ -24,7 +24,22 @@ HOUSE = Path(__file__).parents[1]
 set_kernel_cache()
 
 
+# Files that take minutes, the longest first: begun last, one of them would keep all waiting.
+LONGEST = (
+    "test_readme",
+    "test_dead",
+    "test_up",
+    "test_campaign",
+    "test_slowdowns",
+    "test_demo",
+    "test_replay",
+    "test_carry",
+)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    begins = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: begins.get(item.path.stem, len(begins)))
     if not config.getoption("--long"):
         for item in items:
             if item.get_closest_marker("long"):
