@@ -104,7 +104,8 @@ def test_as_a_command(sky: Path, tmp_path: Path) -> None:
     done = nightjar("study", "periodic", "shipped", "--data", str(sky), "--quick", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "of the stream" in done.stdout
-    assert (tmp_path / "study" / "periodic.html").is_file()
+    assert "Tried, and not kept" in done.stdout
+    assert "four teachers" in (tmp_path / "study" / "periodic.html").read_text()
     done = nightjar("study", "periodic", cwd=tmp_path)
     assert done.returncode == 2
     assert "expected --data" in done.stderr

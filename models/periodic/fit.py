@@ -31,7 +31,7 @@ class Recipe:
 
     epochs: int = 32
     teachers: int = 2  # networks of half as many epochs, from which the one that is kept learns
-    heed: float = 0.7  # share of its loss that is to say what they say, the rest what is true
+    heed: float = 0.5  # share of its loss that is to say what they say, the rest what is true
     batch: int = 256
     step: float = 1.5e-3
     weight_decay: float = 0.1  # of matrices only

@@ -70,13 +70,14 @@ def transients(
     FileNotFoundError, ValueError
         The folder of light curves lacks one, or one is of another layout.
     """
-    from models.studies import transients_report
+    from models.studies import transients_report, tried
     from models.studies.transients import Study as Transients
 
     torch.set_num_threads(1)
     study = Transients(data, seed, 1 if quick else None, device, say)
     results = study.run(out / ("quick" if quick else "parts"), only)
-    return transients_report.TITLE, transients_report.sections(results)
+    told = [*transients_report.sections(results), tried.section(tried.TRANSIENTS)]
+    return transients_report.TITLE, told
 
 
 def periodic(
@@ -89,13 +90,14 @@ def periodic(
     FileNotFoundError, ValueError
         The folder of light curves lacks one, or one is of another layout.
     """
-    from models.studies import periodic_report
+    from models.studies import periodic_report, tried
     from models.studies.periodic import Study as Periodic
 
     torch.set_num_threads(1)
     study = Periodic(data, seed, quick, device, say)
     results = study.run(out / ("quick" if quick else "parts"), only)
-    return periodic_report.TITLE, periodic_report.sections(results)
+    told = [*periodic_report.sections(results), tried.section(tried.PERIODIC)]
+    return periodic_report.TITLE, told
 
 
 #: One part of each kind.
