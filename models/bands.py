@@ -29,6 +29,12 @@ class Stars:
         any_label = np.zeros(len(file), np.int64)
         self.bands = {b: catalogue.of(file.band(b), any_label) for b in np.unique(file.b).tolist()}
 
+    @property
+    def placed(self) -> int:
+        """Stars for which it counts where on the sky they are."""
+        counts = self.network.fusion.place[PLACES.index(self.network.survey)].any()
+        return int(np.isfinite(self.file.sky).all(axis=1).sum()) if counts else 0
+
     def __call__(self, n: NDArray[np.int64], ladder: bool = True) -> NDArray[np.float32]:
         return self.fused(*self.each_band(n, ladder))
 
@@ -67,7 +73,7 @@ class Stars:
     ) -> NDArray[np.float32]:
         """Probabilities (object, class) of what `each_band` says; NaN where it says nothing."""
         place = np.full(len(first_row) - 1, PLACES.index(self.network.survey), np.uint8)
-        return self.network.fusion(log_p, in_band, first_row, place)
+        return self.network.fusion(log_p, in_band, first_row, place, self.file.sky)
 
     @property
     def _points(self) -> NDArray[np.int64]:

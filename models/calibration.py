@@ -25,21 +25,31 @@ class Calibration(nn.Module):
         The numbers, rising.
     classes : int
         Number of classes.
+    placed : bool
+        Whether objects' places on the sky count as well (`models.population`), by a factor too: of
+        many points, which tell the same and more, they say less than of few.
     """
 
     log_points: torch.Tensor
     factor: torch.Tensor
     shift: torch.Tensor
+    place: torch.Tensor
 
-    def __init__(self, points: Sequence[int], classes: int) -> None:
+    def __init__(self, points: Sequence[int], classes: int, placed: bool = False) -> None:
         super().__init__()
         self.register_buffer("log_points", torch.tensor(points, dtype=torch.float32).log())
         self.register_buffer("factor", torch.ones(len(points), 1))
         self.register_buffer("shift", torch.zeros(len(points), classes))
+        self.register_buffer("place", torch.zeros(len(points), 1), persistent=placed)
+        self.placed = placed
 
-    def forward(self, logits: torch.Tensor, log_n: torch.Tensor) -> torch.Tensor:
-        """Logits (object, class) of objects with exp(log_n) (object,) points, made honest."""
-        return self._changed(logits, log_n, self.factor, self.shift)
+    def forward(
+        self, logits: torch.Tensor, log_n: torch.Tensor, commoner: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Logits (object, class) of objects with exp(log_n) (object,) points, made honest;
+        `commoner` (object, class) is what `models.population.commoner` says of their places.
+        """
+        return self._changed(logits, log_n, commoner, (self.factor, self.shift, self.place))
 
     def fit(
         self,
@@ -48,6 +58,7 @@ class Calibration(nn.Module):
         label: torch.Tensor,
         weight: torch.Tensor | None = None,
         spread: float = SPREAD,
+        commoner: torch.Tensor | None = None,
     ) -> None:
         """Learn from objects that training did not see: the likeliest; the loss is convex.
 
@@ -62,30 +73,42 @@ class Calibration(nn.Module):
             better than from these objects, by how much commoner it is; 1 if None.
         spread : float
             How far factors and shifts are thought to lie from 1 and 0, see SPREAD.
+        commoner : (object, class)
+            What `models.population.commoner` says of their places, if it counts.
         """
         factor = self.factor.clone().requires_grad_()
         shift = self.shift.clone().requires_grad_()
-        optimizer = torch.optim.LBFGS([factor, shift], max_iter=200, line_search_fn="strong_wolfe")
+        place = torch.ones_like(self.place) if self.placed else self.place.clone()
+        learned = [factor, shift, *([place.requires_grad_()] if self.placed else [])]
+        optimizer = torch.optim.LBFGS(learned, max_iter=200, line_search_fn="strong_wolfe")
 
         def loss() -> torch.Tensor:
             optimizer.zero_grad()
-            changed = self._changed(logits, log_n, factor, shift)
+            changed = self._changed(logits, log_n, commoner, (factor, shift, place))
             wrong = functional.cross_entropy(changed, label, weight)
             far = (factor - 1).square().sum() + shift.square().sum()
             total = wrong + far / (2 * spread**2 * len(label))
+            if self.placed:
+                total = total + (place - 1).square().sum() / (2 * SPREAD**2 * len(label))
             total.backward()  # type: ignore[no-untyped-call]
             return total
 
         optimizer.step(loss)  # type: ignore[no-untyped-call]
         self.factor.copy_(factor.detach())
         self.shift.copy_(shift.detach())
+        self.place.copy_(place.detach())
 
     def _changed(
-        self, logits: torch.Tensor, log_n: torch.Tensor, factor: torch.Tensor, shift: torch.Tensor
+        self,
+        logits: torch.Tensor,
+        log_n: torch.Tensor,
+        commoner: torch.Tensor | None,
+        at_knots: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     ) -> torch.Tensor:
         above, part = between(self.log_points, log_n)
-        factor = torch.lerp(factor[above - 1], factor[above], part)
-        return logits * factor + torch.lerp(shift[above - 1], shift[above], part)
+        factor, shift, place = (torch.lerp(x[above - 1], x[above], part) for x in at_knots)
+        changed = logits * factor + shift
+        return changed if commoner is None else changed + commoner * place
 
 
 def between(log_points: torch.Tensor, log_n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

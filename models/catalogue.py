@@ -31,7 +31,8 @@ class Catalogue:
     ``time`` (point,) i8 microdays, ``magnitude`` (point,) i4 0.1 mmag, ``error`` (point,) f8
     magnitudes (0: not known), ``first`` (object + 1,) i8, ``label`` (object,) i8 index of the
     class, ``split`` (object,) i8 a hash of the object's name, ``fingerprint`` (object,) u4 a hash
-    of its light curve as the source gives it, whole.
+    of its light curve as the source gives it, whole, ``sky`` (object, 2) f8 right ascension and
+    declination in degrees (NaN: not known).
     """
 
     time: NDArray[np.int64]
@@ -41,6 +42,7 @@ class Catalogue:
     label: NDArray[np.int64]
     split: NDArray[np.int64]
     fingerprint: NDArray[np.uint32]
+    sky: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.label)
@@ -97,6 +99,7 @@ class Catalogue:
             self.label[objects],
             self.split[objects],
             self.fingerprint[objects],
+            self.sky[objects],
         )
 
 
@@ -132,6 +135,7 @@ def together(several: Sequence[Catalogue]) -> Catalogue:
         label=np.concatenate([curves.label for curves in several]),
         split=np.concatenate([curves.split for curves in several]),
         fingerprint=np.concatenate([curves.fingerprint for curves in several]),
+        sky=np.concatenate([curves.sky for curves in several]),
     )
 
 
@@ -172,6 +176,7 @@ def of(file: CurveFile, label: NDArray[np.int64]) -> Catalogue:
         label=label[objects],
         split=file.split,
         fingerprint=file.fingerprints,
+        sky=file.sky,
     )
 
 

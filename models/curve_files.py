@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from broker import runs
 from broker.grids import MICRODAYS
+from models import whereabouts
 
 #: What a class number means, by who gave it.
 LABELS: Mapping[str, Mapping[int, str]] = {
@@ -100,7 +101,8 @@ class CurveFile:
 
     ``t`` (point,) f8 MJD in days, ``value`` (point,) f4 magnitudes or fluxes, ``flux`` which of the
     two, ``e`` (point,) f4 error of the value (0: not known), ``b`` (point,) u1 band, ``off``
-    (object + 1,) i8, ``ids`` (object,) names, ``lab`` (object,) i8 class numbers.
+    (object + 1,) i8, ``ids`` (object,) names, ``lab`` (object,) i8 class numbers, ``sky``
+    (object, 2) f8 right ascension and declination in degrees (NaN: not known).
     """
 
     path: Path
@@ -112,6 +114,7 @@ class CurveFile:
     off: NDArray[np.int64]
     ids: NDArray[np.str_]
     lab: NDArray[np.int64]
+    sky: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.lab)
@@ -151,6 +154,7 @@ class CurveFile:
             off,
             self.ids[objects],
             self.lab[objects],
+            self.sky[objects],
         )
 
     def band(self, band: int) -> CurveFile:
@@ -158,7 +162,7 @@ class CurveFile:
         keep = self.b == band
         off = runs.kept(self.off, keep)
         part = (self.t[keep], self.value[keep], self.flux, self.e[keep], self.b[keep])
-        return CurveFile(self.path, *part, off, self.ids, self.lab)
+        return CurveFile(self.path, *part, off, self.ids, self.lab, self.sky)
 
 
 def labels_by_name(path: Path) -> str | None:
@@ -174,7 +178,8 @@ def labels_by_name(path: Path) -> str | None:
 def read(path: Path) -> CurveFile:
     """Read an .npz of arrays t, m or f, off, ids and lab, and e and b where there are some.
 
-    Points are put in order of time; those of corrupt dates are left out.
+    Where the objects are is told as `whereabouts.sky` has it. Points are put in order of time;
+    those of corrupt dates are left out.
 
     Raises
     ------
@@ -199,7 +204,7 @@ def read(path: Path) -> CurveFile:
         raise ValueError(msg) from error
 
 
-_ARRAYS = ("t", "m", "f", "e", "b", "off", "ids", "lab")
+_ARRAYS = ("t", "m", "f", "e", "b", "off", "ids", "lab", *whereabouts.ARRAYS)
 _LAYOUT = "expected an .npz of flat arrays t, m or f, off, ids and lab (e and b where there are)"
 
 
@@ -240,6 +245,7 @@ def _checked(path: Path, arrays: Mapping[str, NDArray]) -> CurveFile:
     if not (np.isfinite(t).all() and np.isfinite(value).all()):
         msg = "a time or a value is not finite"
         raise ValueError(msg)
+    ids = np.char.decode(ids) if ids.dtype.kind == "S" else ids.astype(np.str_)
     return CurveFile(
         path,
         t.astype(np.float64),
@@ -248,8 +254,9 @@ def _checked(path: Path, arrays: Mapping[str, NDArray]) -> CurveFile:
         e.astype(np.float32),
         b.astype(np.uint8),
         off.astype(np.int64),
-        np.char.decode(ids) if ids.dtype.kind == "S" else ids.astype(np.str_),
+        ids,
         lab.astype(np.int64),
+        whereabouts.sky(arrays, ids),
     )
 
 
@@ -263,4 +270,4 @@ def _in_order(file: CurveFile) -> CurveFile:
     off = runs.kept(file.off, keep)
     order = order[keep]
     part = (file.t[order], file.value[order], file.flux, file.e[order], file.b[order])
-    return CurveFile(file.path, *part, off, file.ids, file.lab)
+    return CurveFile(file.path, *part, off, file.ids, file.lab, file.sky)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from broker import beside
+from broker.beside import Beside, many
 from broker.grids import GRIDS
 from broker.inputs import Channel
 from broker.periodogram import rungs
@@ -23,7 +23,7 @@ from models.fusion import CRTS
 LENGTHS = (5, 10, 20, 50, 100)
 
 #: Counts (object, cell) i4, measurements (object,) i4, and what the channel has beside images.
-Eaten = tuple[NDArray[np.int32], NDArray[np.int32], beside.Beside | None]
+Eaten = tuple[NDArray[np.int32], NDArray[np.int32], Beside | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,12 @@ def predict(
     With `ladder` the periodogram of a network that eats one is that of the stream; without, it is
     of all n points.
     """
-    parts = eaten(network.channel, curves, objects, n, ladder)
-    return np.concatenate([np.exp(network(*each)) for each in parts])
+    said, begin = [], 0
+    for counts, points, beside in eaten(network.channel, curves, objects, n, ladder):
+        these = objects[begin : begin + len(points)]
+        said.append(np.exp(network(counts, points, beside, curves.sky[these])))
+        begin += len(points)
+    return np.concatenate(said)
 
 
 def eaten(
@@ -114,7 +118,7 @@ def eaten(
         these = curves.cut(objects[part], n[part])
         rows = these.time, these.magnitude, these.error, these.first
         points = rungs(these.n) if ladder else these.n
-        more = beside.many(*rows, points, channel) if channel.numbers else None
+        more = many(*rows, points, channel) if channel.numbers else None
         return these.counts(GRIDS[channel.grid]), these.n.astype(np.int32), more
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # the kernels let other threads run

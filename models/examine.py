@@ -28,6 +28,10 @@ POINTS = (0, *evaluate.LENGTHS)
 class Namer(Protocol):
     """Names the objects of one file from their first points."""
 
+    @property
+    def placed(self) -> int:
+        """Objects for which it counts where on the sky they are."""
+
     def __call__(self, n: NDArray[np.int64], ladder: bool = True) -> NDArray[np.float32]:
         """Probabilities (object, class) from the first n (object,) points of each object.
 
@@ -55,7 +59,7 @@ class Examination:
 
     ``used`` says which objects count and why; ``tau`` how readily rare classes were named;
     ``unknown`` how many of each class, by its name in the file's numbers, the network does not
-    know.
+    know; ``placed`` for how many of those that count it counts where on the sky they are.
     """
 
     file: str
@@ -65,6 +69,7 @@ class Examination:
     used: str
     tau: float
     unknown: Mapping[str, int]
+    placed: int
     answers: tuple[Answer, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,6 +86,7 @@ class Examination:
             "used": self.used,
             "tau": self.tau,
             "unknown": dict(self.unknown),
+            "placed": self.placed,
             **by_points.pop(0),
             "points": {str(points): figures for points, figures in by_points.items()},
         }
@@ -166,6 +172,7 @@ def examine(
         used,
         tau,
         _unknown(card, file, labels),
+        namer.placed,
         tuple(answers),
     )
 

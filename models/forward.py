@@ -21,6 +21,7 @@ from models import cards, fusion, network, unseen
 from models.cards import Card
 from models.fusion import PLACES, Fusion
 from models.periodic.network import Periodic
+from models.population import Population
 from models.transients import network as transient
 from models.transients.streamed import Streamed
 from models.unseen import Typical
@@ -67,13 +68,15 @@ class Forward:
         counts: NDArray[np.int32],
         n: NDArray[np.int32],
         beside: Beside | None = None,
+        sky: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float32]:
         """Log probabilities (row, class) f4 of counts (row, cell) with n (row,) measurements.
 
         Of a network that eats all bands of an object at once, counts are (row, band * cell).
 
         `beside` is what the channel has beside its images, if it has. Where the survey is known
-        each row is its object's only band.
+        each row is its object's only band, and `sky` (row, 2) f8 may tell its right ascension and
+        declination in degrees.
 
         Raises
         ------
@@ -84,7 +87,7 @@ class Forward:
         if not self.survey:
             return log_p
         place = np.full(len(n), PLACES.index(self.survey), np.uint8)
-        found = self.fusion(np.ascontiguousarray(log_p), n, np.arange(len(n) + 1), place)
+        found = self.fusion(np.ascontiguousarray(log_p), n, np.arange(len(n) + 1), place, sky)
         return np.log(np.maximum(found, LEAST_P))
 
     def whole(
@@ -204,7 +207,7 @@ def ready(
     grid = GRIDS[channel.grid].shape
     torch.backends.cudnn.allow_tf32 = False  # fp32 says what it is
     torch.backends.cudnn.deterministic = True
-    fused = fusion.of(net.fused, net.head.out_features)
+    fused = fusion.of(net.fused, net.population or Population(net.head.out_features))
     run = mode(net, device, torch.float32 if precision == "fp32" else torch.bfloat16, survey)
     with torch.inference_mode():
         images = max(1, len(channel.bands))

@@ -1,4 +1,4 @@
-"""What is said of an object's bands one by one becomes one answer, honest in each survey."""
+"""What an object's bands say, and its place, becomes one answer, honest in each survey."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from broker.records import SURVEYS
+from models.population import Population, commoner
 
 if TYPE_CHECKING:
     from models.calibration import Calibration
@@ -30,8 +31,8 @@ class Fusion:
     """A mean over bands, then a factor and a shift of the logits for each survey.
 
     A mean is as sure as one band, however many agree; how much surer they are together depends on
-    the survey's bands, cadence and noise, and on the number of points. Without surveys it is the
-    mean alone.
+    the survey's bands, cadence and noise, and on the number of points. So does what its place on
+    the sky has to say. Without surveys it is the mean alone.
 
     Attributes
     ----------
@@ -40,11 +41,17 @@ class Fusion:
     factor : (survey, knot) f4
     shift : (survey, knot, class) f4
         Surveys as in PLACES.
+    place : (survey, knot) f4
+        Factor of what `population` says.
+    population : (term, class) f4
+        See `models.population.commoner`.
     """
 
     log_points: NDArray[np.float32]
     factor: NDArray[np.float32]
     shift: NDArray[np.float32]
+    place: NDArray[np.float32]
+    population: NDArray[np.float32]
 
     @property
     def classes(self) -> int:
@@ -56,26 +63,33 @@ class Fusion:
         n: NDArray[np.int32],
         first_row: NDArray[np.int64],
         survey: NDArray[np.uint8],
+        sky: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float32]:
-        """Fuse the bands of images, see `fuse`; `survey` (image,) places among PLACES."""
-        found: NDArray[np.float32] = fuse(
-            log_p, n, first_row, survey, self.log_points, self.factor, self.shift
-        )
+        """Fuse the bands of images, see `fuse`; `survey` (image,) places among PLACES, `sky`
+        (image, 2) f8 right ascension and declination in degrees (NaN, or None: not known).
+        """
+        fitted = self.log_points, self.factor, self.shift, self.place
+        nowhere = np.full((len(survey), 2), np.nan)
+        said = commoner(nowhere if sky is None else sky, self.population)
+        found: NDArray[np.float32] = fuse(log_p, n, first_row, survey, said, *fitted)
         return found
 
 
-def of(fitted: nn.ModuleDict, classes: int) -> Fusion:
+def of(fitted: nn.ModuleDict, population: Population) -> Fusion:
     """The fusion by the `Calibration` of each survey; elsewhere the mean is left as it is."""
+    classes = population.weight.shape[1]
     by_survey = {name: cast("Calibration", calibration) for name, calibration in fitted.items()}
     knots = next((c.log_points.numpy() for c in by_survey.values()), np.zeros(1, np.float32))
     factor = np.ones((len(PLACES), len(knots)), np.float32)
     shift = np.zeros((len(PLACES), len(knots), classes), np.float32)
+    weight = np.zeros((len(PLACES), len(knots)), np.float32)
     for place, survey in enumerate(PLACES):
         calibration = by_survey.get(_OF.get(survey, survey))
         if calibration is not None:
             factor[place] = calibration.factor.numpy()[:, 0]
             shift[place] = calibration.shift.numpy()
-    return Fusion(knots, factor, shift)
+            weight[place] = calibration.place.numpy()[:, 0]
+    return Fusion(knots, factor, shift, weight, population.weight.numpy())
 
 
 @njit(cache=True, nogil=True)
@@ -84,11 +98,14 @@ def fuse(
     n: NDArray[np.int32],
     first_row: NDArray[np.int64],
     survey: NDArray[np.uint8],
+    said: NDArray[np.float32],
     log_points: NDArray[np.float32],
     factor: NDArray[np.float32],
     shift: NDArray[np.float32],
+    place: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """One object's bands become one answer: the mean of log p weighted by min(n, 50), made honest.
+    """One object's bands become one answer: the mean of log p weighted by min(n, 50), made honest,
+    and what is said of its place.
 
     Parameters
     ----------
@@ -97,8 +114,10 @@ def fuse(
         Measurements behind each row.
     first_row : (image + 1,) i8
     survey : (image,) u1
-        Row of `factor` and `shift`.
-    log_points, factor, shift
+        Row of `factor`, `shift` and `place`.
+    said : (image, class) f4
+        Of its place.
+    log_points, factor, shift, place
         See `Fusion`; below the first and above the last number of points they are that one's.
 
     Returns
@@ -130,8 +149,10 @@ def fuse(
         part = min(max((log_n - log_points[at]) / step, 0.0), 1.0) if step > 0 else 0.0
         s = survey[i]
         times = factor[s, at] + part * (float(factor[s, above]) - factor[s, at])
+        stands = place[s, at] + part * (float(place[s, above]) - place[s, at])
         for c in range(classes):
             more = shift[s, at, c] + part * (float(shift[s, above, c]) - shift[s, at, c])
+            more += stands * said[i, c]
             mean[c] = mean[c] / weight * times + more
         mean -= mean.max()
         total = 0.0

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from models import intensity
+from models.population import Population
 from models.unseen import Typical
 
 
@@ -25,12 +26,15 @@ class Network(nn.Module):
     #: together; see models.fusion.
     by_survey: nn.ModuleDict
     fused: nn.ModuleDict
+    #: What their places on the sky say of objects, where it was learned.
+    population: Population | None
 
     def __init__(self) -> None:
         super().__init__()
         self.typical = None
         self.by_survey = nn.ModuleDict()
         self.fused = nn.ModuleDict()
+        self.population = None
 
     @staticmethod
     def levels(counts: torch.Tensor, n: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:

@@ -52,6 +52,23 @@ def test_probabilities_of_other_stars_are_honest_also_between(
     assert after.log_loss < before.log_loss
 
 
+def test_how_much_places_say_beside_the_points_is_found() -> None:
+    """After two points the words know nothing of the place, after 200 they know it all."""
+    draw = torch.Generator().manual_seed(4)
+    logits, log_n, _ = stars(6)
+    commoner = torch.randn(logits.shape, generator=draw)
+    worth = (log_n < 5).float()[:, None]
+    label = torch.multinomial((logits + worth * commoner).softmax(1), 1, generator=draw).squeeze(1)
+    calibration = Calibration(POINTS, 3, placed=True)
+    calibration.fit(logits, log_n, label, commoner=commoner)
+    assert calibration.place.squeeze(1).tolist() == pytest.approx([1, 1, 0], abs=0.1)
+    assert calibration.factor.squeeze(1).tolist() == pytest.approx([1, 1, 1], abs=0.1)
+    found = calibration(logits, log_n, commoner)
+    assert not torch.equal(found, calibration(logits, log_n))
+    assert "place" in calibration.state_dict()
+    assert "place" not in Calibration(POINTS, 3).state_dict()  # weights of before stay readable
+
+
 def test_what_was_not_fitted_is_left_as_it_was() -> None:
     logits, log_n, _ = stars(1)
     assert torch.equal(Calibration(POINTS, 3)(logits, log_n), logits)

@@ -68,6 +68,7 @@ def test_the_three_parts_share_no_object_and_leave_none_out() -> None:
         np.zeros(size, np.int64),
         np.array([zlib.crc32(str(i).encode()) for i in range(size)]),
         np.zeros(size, np.uint32),
+        np.full((size, 2), np.nan),
     )
     parts = (curves.test, curves.validation, curves.training)
     assert sorted(np.concatenate(parts)) == list(range(size))

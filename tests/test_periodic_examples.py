@@ -27,6 +27,7 @@ def curves(lengths: tuple[int, ...] = (90, 30, 8, 120, 60), seed: int = 0) -> Ca
         label=np.arange(len(lengths)) % 7,
         split=np.arange(len(lengths)),
         fingerprint=np.arange(len(lengths), dtype=np.uint32),
+        sky=np.full((len(lengths), 2), np.nan),
     )
 
 

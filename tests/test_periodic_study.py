@@ -52,13 +52,13 @@ def results(sky: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Re
         patch.setattr(alike, "AREAS", 20)
         patch.setattr(periodic, "_QUICK", replace(periodic._QUICK, epochs=16, batch=16))
         study = Study(sky, quick=True)
-        names = ["shipped", "any", "given", "north", "band/g", "band/r"]
+        names = ["shipped", "nowhere", "any", "given", "north", "place", "band/g", "band/r"]
         found = study.run(tmp_path_factory.mktemp("out"), names)
     assert list(found) == names
     assert seen == [4, 1]  # both surveys and two more made alike; the northern one alone
     # Catalina's last layers speak of Catalina only, and are learned from its south.
-    assert asked[:4] == [("crts", True), ("", True), ("crts", True), ("", False)]
-    assert asked[4:] == 2 * [("", True)]
+    assert asked[:5] == [("crts", True), ("crts", True), ("", True), ("crts", True), ("", False)]
+    assert asked[5:] == 2 * [("", True)]
     return found
 
 
@@ -76,6 +76,20 @@ def test_who_is_given_more_is_told_how_bright_a_star_is() -> None:
     )
 
 
+def test_a_place_tells_of_the_other_survey_s_stars_too(results: dict[str, Result]) -> None:
+    """EW of the plane and RRc of the pole, in both: a place alone tells these stars' classes."""
+    for name in ("crts-south", "crts-north"):
+        losses = results["place"][name]
+        assert losses[""] > 0.5
+        assert max(losses["crts-south"], losses["crts-north"]) < losses[""] - 0.2
+
+
+def test_who_is_not_told_where_a_star_is_loses_it(results: dict[str, Result]) -> None:
+    told, blind = (results[name]["5"] for name in ("shipped", "nowhere"))
+    assert told["objects"] == blind["objects"]
+    assert told["ece"] != blind["ece"]
+
+
 def test_each_band_is_asked_by_itself(results: dict[str, Result]) -> None:
     g, r = results["band/g"], results["band/r"]
     assert g["objects"] > 50
@@ -85,16 +99,18 @@ def test_each_band_is_asked_by_itself(results: dict[str, Result]) -> None:
 
 
 def test_the_report_tells_of_what_there_is(results: dict[str, Result]) -> None:
-    networks, bands = periodic_report.sections(results)
+    networks, place, bands = periodic_report.sections(results)
     head, rows = networks.tables[0].head, networks.tables[0].rows
     assert [row[0] for row in rows][1:] == [
+        "of the stream, not told where",
         "of the stream, for any survey",
         "given mean magnitude and error",
         "trained on CRTS-N alone",
     ]
     assert len(rows[0]) == len(head) == 7
     errors = [[float(error or 0) for error in row[1:]] for row in networks.tables[1].rows]
-    assert errors[2][0] == pytest.approx(100 * results["given"]["0"]["ece"], abs=0.051)
+    assert errors[3][0] == pytest.approx(100 * results["given"]["0"]["ece"], abs=0.051)
+    assert [row[0] for row in place.tables[0].rows] == ["CRTS-S", "CRTS-N"]
     assert [row[0] for row in bands.tables[0].rows] == ["g", "r"]
     (only,) = periodic_report.sections({"band/g": results["band/g"]})
     assert "Stripe 82" in only.title

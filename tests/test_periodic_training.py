@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 from commands import nightjar
 from test_train import sky
 
-from models import bands, cards, curve_files, examine, forward, train
+from models import bands, cards, catalogue, curve_files, examine, forward, population, train
 from models.cards import Card
-from models.fusion import PLACES
+from models.catalogue import SEVEN
+from models.fusion import CRTS, PLACES
 from models.periodic import alike
 from models.periodic import train as periodic
 from models.periodic.fit import Recipe
@@ -24,13 +26,20 @@ ALL = 2 * (EPOCHS // 2) + EPOCHS  # two teachers' before
 
 
 def skies(folder: Path) -> None:
-    """A southern survey, and a northern one with its own class numbers."""
-    sky(folder, 60, seed=5)
-    with np.load(folder / "crts_south.npz") as south:
-        north = {name: south[name] for name in south.files}
-    north["lab"] = np.where(north["lab"] == 5, 1, 5)  # EW; RRc
-    np.savez(folder / "crts_north.npz", **north)
-    sky(folder, 160)
+    """A northern survey, with its own class numbers, and a southern one; EW are near the plane of
+    the Galaxy (in Cygnus), RRc about its pole.
+    """
+    for name, objects, seed in (("crts_north", 60, 5), ("crts_south", 160, 3)):
+        sky(folder, objects, seed)
+        with np.load(folder / "crts_south.npz") as file:
+            stars = {key: file[key] for key in file.files}
+        of_plane = stars["lab"] == 5
+        off = np.random.default_rng(seed).uniform(-15, 15, (2, objects))
+        stars["ra"], stars["dec"] = np.where(of_plane, 305.0, 193.0), np.where(of_plane, 40.0, 27.0)
+        stars["ra"], stars["dec"] = stars["ra"] + off[0], stars["dec"] + off[1]
+        if name == "crts_north":
+            stars["lab"] = np.where(of_plane, 1, 5)
+        np.savez(folder / f"{name}.npz", **stars)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -120,6 +129,32 @@ def test_what_bands_say_together_is_calibrated_for_each_survey(
     assert (elasticc == lsst).all()
     assert (other == 1).all()
     assert not fusion.shift[PLACES.index("")].any()
+
+
+def test_where_stars_stand_counts_for_catalina_alone(
+    trained: tuple[Path, Card, list[Epoch]],
+) -> None:
+    folder, card, _ = trained
+    fusion = forward.prepare(card, "cpu", (16,)).fusion
+    ztf, lsst, elasticc, other, crts = fusion.place
+    assert crts.any()
+    assert not np.stack([ztf, lsst, elasticc, other]).any()
+    names = [SEVEN.index(name) for name in ("EW", "RRc")]
+    cygnus, pole = population.commoner(np.array([[305.0, 40.0], [193.0, 27.0]]), fusion.population)
+    assert np.subtract(*cygnus[names]) > 1
+    assert np.subtract(*pole[names]) < -1
+    file = curve_files.read(folder / "crts_south.npz")
+    elsewhere = replace(file, sky=np.roll(file.sky, 1, axis=0))  # every other star is of a class
+    true = catalogue.known(file, "crts-south", SEVEN)
+    few = np.full(len(file), 3)
+    right = []
+    for each in (file, elsewhere):
+        namer = bands.stars(card, each, "cpu", CRTS)
+        assert namer.placed == len(file)
+        p = namer(few)
+        right.append(p[np.arange(len(p)), true].mean())
+    assert right[0] > right[1] + 0.05
+    assert bands.stars(card, file, "cpu", "ztf").placed == 0
 
 
 def test_catalina_s_few_points_have_a_last_layer_of_their_own(

@@ -19,6 +19,8 @@ def show(result: Examination, told: str) -> None:
     """Print it; `told` says what told whose class numbers the file holds."""
     print(shown(f"{result.file}: class numbers of {result.labels}, {told}"))
     print(shown(f"{result.model} on {result.used}"))
+    if result.placed:
+        print(f"where they are on the sky counts, and is known of {result.placed:,}")
     if result.tau:
         print(f"probabilities divided by class proportions to the power {result.tau:g}")
     if result.unknown:

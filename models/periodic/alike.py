@@ -58,8 +58,10 @@ def alike(stars: Stars, which: NDArray[np.int64], survey: str, seed: int) -> Cur
     ]
     mjd, band, magnitude, error, n = (np.concatenate(column) for column in zip(*parts, strict=True))
     off = np.concatenate([[0], np.cumsum(n)])
-    lab, ids = stars.kind[which], stars.ids[which]
-    return CurveFile(Path(f"{survey}-like"), mjd, magnitude, False, error, band, off, ids, lab)
+    points = (mjd, magnitude, False, error, band, off)
+    nowhere = np.full((len(which), 2), np.nan)
+    known = (stars.ids[which], stars.kind[which], nowhere)
+    return CurveFile(Path(f"{survey}-like"), *points, *known)
 
 
 def bands(file: CurveFile, most: int, seed: int) -> Catalogue:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from models.periodic import alike
 from models.periodic.fit import heard
 from models.periodic.last_layer import LastLayer
 from models.periodic.network import CHANNEL, KNOTS, LAYERS, Periodic
-from models.periodic.sets import Validation, stretches
+from models.periodic.sets import Validation, proportions, stretches
+from models.population import Population
 from models.stars import Stars
 
 #: Stretches of each star that last layers learn from.
@@ -30,37 +31,51 @@ _SPREAD = 0.05
 
 def fit(
     net: Periodic,
-    south: Catalogue,
+    surveys: Sequence[Catalogue],
     stars: Stars,
     validation: Validation,
     seed: int,
     device: str,
     say: Callable[[str], None],
 ) -> None:
-    """Catalina's last layers, and for each survey the calibration of what all bands of a star
-    together say.
+    """Catalina's last layers, where in the Galaxy its classes are, and for each survey the
+    calibration of what all bands of a star together say; `surveys` are Catalina's two, the southern
+    first.
 
     Only Catalina has last layers: those that learned from stars made alike to ZTF's alerts and
     LSST's were better by six points on other stars made so, and worse on the simulated sky.
     """
-    catalina(net, CHANNEL, south, validation, device, say)
+    catalina(net, CHANNEL, surveys, validation, device, say)
     _calibrate_together(net, stars, validation.weight, seed, device)
 
 
 def catalina(
     net: Periodic,
     channel: Channel,
-    south: Catalogue,
+    surveys: Sequence[Catalogue],
     validation: Validation,
     device: str,
     say: Callable[[str], None],
 ) -> None:
-    """Learn Catalina's last layers from its training stars, and calibrate what they say by its
-    validation stars; `channel` is what the network eats.
+    """Learn Catalina's last layers from the training stars of the south, from both surveys' where
+    in the Galaxy the classes are, and calibrate what these say by validation stars of the south;
+    `channel` is what the network eats.
     """
     net.to(device)
-    _learn(net, channel, south, device, say)
+    _learn(net, channel, surveys[0], device, say)
+    net.population = settled(surveys)
     _calibrate(net, validation, device)
+
+
+def settled(surveys: Sequence[Catalogue]) -> Population:
+    """Where in the Galaxy the classes are, learned from the training stars of some surveys."""
+    parts = [c.cut(c.training, c.n[c.training]) for c in surveys]
+    share = [np.log(proportions(c.label)) for c in parts]
+    odds = np.repeat(share, [len(c) for c in parts], axis=0).astype(np.float32)
+    label = torch.from_numpy(np.concatenate([c.label for c in parts]))
+    population = Population(len(SEVEN))
+    population.fit(np.concatenate([c.sky for c in parts]), label, torch.from_numpy(odds))
+    return population
 
 
 def _learn(
@@ -91,7 +106,9 @@ def _calibrate(net: Periodic, validation: Validation, device: str) -> None:
     label = validation.label.repeat(len(lengths))
     net.cpu()
     logits += net.by_survey[CRTS](hidden, log_n)
-    _fused(net, CRTS).fit(logits, log_n, label, validation.weight, _SPREAD)
+    assert net.population is not None
+    said = net.population(np.tile(validation.sky, (len(lengths), 1)))
+    _fused(net, CRTS).fit(logits, log_n, label, validation.weight, _SPREAD, said)
 
 
 def _calibrate_together(

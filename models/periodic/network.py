@@ -14,6 +14,7 @@ from models.calibration import Calibration
 from models.fusion import CRTS
 from models.network import Network, Standard
 from models.periodic.last_layer import LastLayer
+from models.population import Population
 
 #: What it eats: levels (image, n_dt + 1, 2 n_dm) f4, numbers (image, number) f4, folds
 #: (image, fold, PHASES, LEVELS) u1.
@@ -47,7 +48,8 @@ class Periodic(Network):
 
     1.5 million multiplications a star. The last step makes the probabilities honest: a factor and a
     shift of the logits per class that depend on the number of points. Where it is known whose light
-    curve it is, a last layer of that survey says what those of all surveys together cannot.
+    curve it is, a last layer of that survey says what those of all surveys together cannot; of
+    Catalina's stars it counts too where in the Galaxy they stand.
 
     Parameters
     ----------
@@ -72,7 +74,9 @@ class Periodic(Network):
         surveys = (CRTS, *SURVEYS)
         # None for surveys whose light curves are only known as made alike: it would learn how.
         self.by_survey = nn.ModuleDict({CRTS: LastLayer(LAYERS, 128, classes)})
-        self.fused = nn.ModuleDict({s: Calibration(KNOTS, classes) for s in surveys})
+        # Nor does a place say the same to a survey whose stars are nearer, or farther.
+        self.fused = nn.ModuleDict({s: Calibration(KNOTS, classes, s == CRTS) for s in surveys})
+        self.population = Population(classes)
 
     def learn(self, eaten: Eaten) -> None:
         """Take mean and deviation of pixels and numbers from some training examples.

@@ -121,7 +121,8 @@ class Validation:
 
     ``whole`` has periodograms of all points; ``cut`` those of the ladder, as a stream does, of
     STRETCHES stretches a star (where it has as many points; else again of the first).
-    ``label`` (star,) i8 of each of these sets. ``weight`` (class,) f4 is how much commoner a class
+    ``label`` (star,) i8 of each of these sets, ``sky`` (star, 2) f8 as `Catalogue` has it.
+    ``weight`` (class,) f4 is how much commoner a class
     is among the training stars: two thousand tell its share no better than to 1 %.
     """
 
@@ -129,6 +130,7 @@ class Validation:
     cut: tuple[Examples, ...]
     label: torch.Tensor
     weight: torch.Tensor
+    sky: NDArray[np.float64]
 
 
 def validation(curves: Catalogue, channel: Channel) -> Validation:
@@ -146,7 +148,7 @@ def validation(curves: Catalogue, channel: Channel) -> Validation:
     label = curves.label[objects]
     weight = proportions(curves.label[curves.training]) / proportions(label)
     known = torch.from_numpy(label), torch.from_numpy(weight.astype(np.float32))
-    return Validation(whole, tuple(cut), *known)
+    return Validation(whole, tuple(cut), *known, curves.sky[objects])
 
 
 def stretches(

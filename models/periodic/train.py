@@ -12,6 +12,7 @@ from models import bands, catalogue, crts, known, splits
 from models.cards import Card
 from models.catalogue import SEVEN, Catalogue
 from models.evaluate import LENGTHS, Score, score, scores
+from models.fusion import CRTS
 from models.periodic import alike, by_survey, sets
 from models.periodic.fit import Recipe, fit
 from models.periodic.network import CHANNEL
@@ -37,13 +38,14 @@ def train(recipe: Recipe, order: Order) -> Trained:
         *(training_sets, validation, recipe, CHANNEL, seed, device),
         *(order.progress, order.checkpoint),
     )
-    by_survey.fit(net, south, stars, validation, seed, device, order.say)
+    by_survey.fit(net, surveys, stars, validation, seed, device, order.say)
     share = sets.proportions(south.label[south.training])
     facts = {
         "data": f"{crts.SOUTH}, crts_south.npz; CRTS-N (Drake et al. 2014), crts_north.npz; "
         "stars of CRTS-S as alerts of ZTF and of LSST would tell of them",
         "objects": len(training_sets.label),
         "proportions": [round(float(p), 4) for p in share],
+        "places": f"where in the Galaxy a star stands counts for {CRTS}",
         "curves": ", ".join(f"{kind} {share:.0%}" for kind, share in sets.SHARES.items()),
         **asdict(recipe),
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from broker.inputs import Channel
@@ -52,8 +53,9 @@ class Study:
     def parts(self) -> dict[str, Callable[[], Result]]:
         """All parts."""
         bands = {f"band/{name}": partial(self.band, name) for name in BANDS}
-        networks = {"shipped": self.shipped, "any": self.any, "given": self.given}
-        return {**networks, "north": self.north, **bands}
+        networks = {"shipped": self.shipped, "nowhere": self.nowhere, "any": self.any}
+        learned = {"given": self.given, "north": self.north, "place": self.place}
+        return {**networks, **learned, **bands}
 
     def run(self, folder: Path, only: Iterable[str] = ()) -> dict[str, Result]:
         """All results, of this run and of those before it."""
@@ -65,6 +67,11 @@ class Study:
         """The network that the stream runs."""
         return self._by_length(self._shipped(CRTS))
 
+    def nowhere(self) -> Result:
+        """The same, not told where on the sky a star is."""
+        blind = replace(self._south, sky=np.full_like(self._south.sky, np.nan))
+        return self._by_length(self._shipped(CRTS), of=blind)
+
     def any(self) -> Result:
         """The same by its last layer for any survey."""
         return self._by_length(self._shipped())
@@ -74,7 +81,7 @@ class Study:
         own = [self._south, self._survey("crts-north")]
         others = train.elsewhere(read_stars(self.data), self._recipe, self.seed)
         net, validation = self._learned([*own, *others], GIVEN)
-        by_survey.catalina(net, GIVEN, self._south, validation, self.device, self.say)
+        by_survey.catalina(net, GIVEN, own, validation, self.device, self.say)
         return self._by_length(forward.ready(net, GIVEN, self.device, survey=CRTS))
 
     def north(self) -> Result:
@@ -84,6 +91,23 @@ class Study:
         common = np.array(surveys.NORTH_STARS) / sum(surveys.NORTH_STARS)
         weight = common / training.proportions(north.label[north.training])
         return self._by_length(forward.ready(net, CHANNEL, self.device), weight)
+
+    def place(self) -> Result:
+        """What a place alone says of test stars of either survey, as either survey has taught it:
+        log loss, of the shares of the classes first.
+        """
+        several = {"crts-south": self._south, "crts-north": self._survey("crts-north")}
+        taught = {name: by_survey.settled([curves]) for name, curves in several.items()}
+        result: Result = {}
+        for name, curves in several.items():
+            share = torch.from_numpy(training.proportions(curves.label[curves.training])).log()
+            label, sky = curves.label[curves.test], curves.sky[curves.test]
+            said = {of: population(sky) for of, population in taught.items()}
+            result[name] = {
+                of: metrics.measure((share + x).softmax(1).numpy(), label).log_loss
+                for of, x in {"": torch.zeros(len(label), len(SEVEN)), **said}.items()
+            }
+        return result
 
     def band(self, name: str) -> Result:
         """RR Lyrae of SDSS Stripe 82, each band by itself, by the network that the stream runs."""
@@ -126,10 +150,15 @@ class Study:
         net = fit(examples, validation, recipe, channel, seed, self.device, told)
         return net, validation
 
-    def _by_length(self, network: Forward, weight: NDArray[np.float64] | float = 1.0) -> Result:
+    def _by_length(
+        self,
+        network: Forward,
+        weight: NDArray[np.float64] | float = 1.0,
+        of: Catalogue | None = None,
+    ) -> Result:
         """Figures on the test stars of CRTS-S, whole and by their first points."""
         result: Result = {"classes": list(SEVEN)}
-        south = self._south
+        south = of or self._south
         for points in (0, *LENGTHS):
             objects = south.test[south.n[south.test] >= max(points, 2)]
             if not len(objects):

@@ -17,6 +17,7 @@ Results = Mapping[str, Result]
 
 _NETWORKS = {
     "shipped": "of the stream",
+    "nowhere": "of the stream, not told where",
     "any": "of the stream, for any survey",
     "given": "given mean magnitude and error",
     "north": "trained on CRTS-N alone",
@@ -25,7 +26,7 @@ _NETWORKS = {
 
 def sections(results: Results) -> list[Section]:
     """What there is; parts that have not been run are left out."""
-    made = (_networks, _bands)
+    made = (_networks, _place, _bands)
     return [section for make in made if (section := make(results)) is not None]
 
 
@@ -50,7 +51,8 @@ def _networks(results: Results) -> Section | None:
         [
             "No network here is given a period. That of the stream is not told either how bright a "
             "star is and how exactly it was measured, as this is the survey's; the one that is "
-            "given both gains what leaving them out costs. These two have Catalina's last layers. "
+            "given both gains what leaving them out costs. These two have Catalina's last layers, "
+            "and are told where on the sky a star is. "
             "That of the north has never seen the southern survey, and has but the layer that is "
             "for any; it takes the classes to be as common as they are in the whole northern one. "
             "(Mahabal et al. 2017 reached 69.5 % from north to south.)",
@@ -66,6 +68,26 @@ def _networks(results: Results) -> Section | None:
                 for name, words in there.items()
             ]
         ],
+    )
+
+
+def _place(results: Results) -> Section | None:
+    if "place" not in results:
+        return None
+    names = {"": "nothing but the classes' shares", "crts-south": "CRTS-S", "crts-north": "CRTS-N"}
+    losses = results["place"]
+    rows = [
+        (words, *(f"{losses[asked][of]:.3f}" for of in names))
+        for asked, words in names.items()
+        if asked
+    ]
+    return Section(
+        "What a place says alone",
+        [
+            "Where in the Galaxy a star is, two numbers: the cosine of the angle to its centre and "
+            "|sin b|. Either survey of Catalina teaches of the other's part of the sky.",
+        ],
+        [Table("Log loss on test stars", ("asked of", *names.values()), rows)],
     )
 
 

@@ -29,6 +29,8 @@ class Transients:
         It has none of the network's bands, or another quantity than its name tells.
     """
 
+    placed = 0  # such networks do not ask where an object is
+
     def __init__(self, card: Card, file: CurveFile, device: str) -> None:
         origin, self.channel = sets.by_name(file.path), card.channel
         if not set(origin.bands) & set(self.channel.bands):
