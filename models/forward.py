@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -207,7 +208,9 @@ def ready(
     grid = GRIDS[channel.grid].shape
     torch.backends.cudnn.allow_tf32 = False  # fp32 says what it is
     torch.backends.cudnn.deterministic = True
+    # What comes after the network is computed by the CPU: these stay there.
     fused = fusion.of(net.fused, net.population or Population(net.head.out_features))
+    typical = copy.deepcopy(net.typical)
     run = mode(net, device, torch.float32 if precision == "fp32" else torch.bfloat16, survey)
     with torch.inference_mode():
         images = max(1, len(channel.bands))
@@ -215,7 +218,7 @@ def ready(
         eaten = _with_beside(net.levels(counts, n, grid), channel)
         for rows in shapes:
             run(_rows(eaten, rows))
-    return Forward(device, precision, channel, net.levels, net.typical, fused, survey, run)
+    return Forward(device, precision, channel, net.levels, typical, fused, survey, run)
 
 
 def mode(net: network.Network, device: str, dtype: torch.dtype, survey: str = "") -> Mode:

@@ -129,13 +129,12 @@ def _calibrate_together(
             logits.append(np.log(np.maximum(namer.fused(*each)[some], forward.LEAST_P)))
             log_n.append(np.log(fed[some]))
             truth.append(label[some])
-        _fused(net, survey).fit(
+        _fused(net.cpu(), survey).fit(
             torch.from_numpy(np.concatenate(logits)),
             torch.from_numpy(np.concatenate(log_n).astype(np.float32)),
             torch.from_numpy(np.concatenate(truth)),
             weight,
         )
-    net.cpu()
 
 
 def _fused(net: Periodic, survey: str) -> Calibration:
