@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -71,4 +72,4 @@ def _numbered(number: str) -> tuple[float, float]:
     if not found:
         return np.nan, np.nan
     south, field = int(found[1]), int(found[2])
-    return (field - 0.5) * _FIELD / np.cos(np.radians(south)) % 360.0, -float(south)
+    return (field - 0.5) * _FIELD / math.cos(math.radians(south)) % 360.0, -float(south)
