@@ -11,7 +11,17 @@ import pytest
 from commands import nightjar
 from test_train import sky
 
-from models import bands, cards, catalogue, curve_files, examine, forward, population, train
+from models import (
+    bands,
+    cards,
+    catalogue,
+    curve_files,
+    evaluate,
+    examine,
+    forward,
+    population,
+    train,
+)
 from models.cards import Card
 from models.catalogue import SEVEN
 from models.fusion import CRTS, PLACES
@@ -155,6 +165,19 @@ def test_where_stars_stand_counts_for_catalina_alone(
         right.append(p[np.arange(len(p)), true].mean())
     assert right[0] > right[1] + 0.05
     assert bands.stars(card, file, "cpu", "ztf").placed == 0
+
+
+def test_a_catalogue_s_stars_are_asked_each_with_its_own_place(
+    trained: tuple[Path, Card, list[Epoch]],
+) -> None:
+    folder, card, _ = trained
+    south = catalogue.read(folder)
+    network = forward.prepare(card, "cpu", (256,), survey=CRTS)
+    objects = np.random.default_rng(0).integers(0, len(south), 400)  # more than one batch
+    said = evaluate.predict(network, south, objects, np.full(400, 3))
+    file = curve_files.read(folder / "crts_south.npz")
+    alone = bands.stars(card, file, "cpu", CRTS)(np.full(len(file), 3))
+    np.testing.assert_allclose(said, alone[objects], atol=1e-5)
 
 
 def test_catalina_s_few_points_have_a_last_layer_of_their_own(
