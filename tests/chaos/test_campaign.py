@@ -1,6 +1,6 @@
 """The crash campaign: whatever is struck, every alert has exactly its one label afterwards.
 
-make chaos                                      a hundred faults of any kind, an hour
+make chaos                                      a hundred faults of any kind, half an hour
 make crashes                                    each step of a commit, twenty times in each span
 pytest tests/chaos -s --faults 6                a few, of kinds that wait for no session to end
 pytest tests/chaos -s --faults 4 --kind clock   of these kinds alone
