@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models import catalogue, evaluate, forward
+from models import catalogue, evaluate, forward, population
 from models.cards import Card
 from models.curve_files import CurveFile
 from models.forward import LEAST_P, Forward
@@ -33,7 +33,7 @@ class Stars:
     def placed(self) -> int:
         """Stars for which it counts where on the sky they are."""
         counts = self.network.fusion.place[PLACES.index(self.network.survey)].any()
-        return int(np.isfinite(self.file.sky).all(axis=1).sum()) if counts else 0
+        return int(population.known(self.file.sky).sum()) if counts else 0
 
     def __call__(self, n: NDArray[np.int64], ladder: bool = True) -> NDArray[np.float32]:
         return self.fused(*self.each_band(n, ladder))

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from models import likeliest
+
 #: How far factors are thought to lie from 1 and shifts from 0 before any object is seen: of two
 #: thousand objects thirty are of a rare class, and if all are named right no factor is too great.
 SPREAD = 0.5
@@ -80,20 +82,17 @@ class Calibration(nn.Module):
         shift = self.shift.clone().requires_grad_()
         place = torch.ones_like(self.place) if self.placed else self.place.clone()
         learned = [factor, shift, *([place.requires_grad_()] if self.placed else [])]
-        optimizer = torch.optim.LBFGS(learned, max_iter=200, line_search_fn="strong_wolfe")
 
         def loss() -> torch.Tensor:
-            optimizer.zero_grad()
             changed = self._changed(logits, log_n, commoner, (factor, shift, place))
             wrong = functional.cross_entropy(changed, label, weight)
             far = (factor - 1).square().sum() + shift.square().sum()
             total = wrong + far / (2 * spread**2 * len(label))
             if self.placed:
                 total = total + (place - 1).square().sum() / (2 * SPREAD**2 * len(label))
-            total.backward()  # type: ignore[no-untyped-call]
             return total
 
-        optimizer.step(loss)  # type: ignore[no-untyped-call]
+        likeliest.fit(loss, learned, 200)
         self.factor.copy_(factor.detach())
         self.shift.copy_(shift.detach())
         self.place.copy_(place.detach())

@@ -193,7 +193,7 @@ def read(path: Path) -> CurveFile:
         raise FileNotFoundError(msg)
     try:
         with np.load(path) as file:
-            arrays = {name: file[name] for name in file.files if name in _ARRAYS}
+            arrays = {name: _text(file[name]) for name in file.files if name in _ARRAYS}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         msg = f"{path}: {_LAYOUT}: {error}"
         raise ValueError(msg) from error
@@ -206,6 +206,11 @@ def read(path: Path) -> CurveFile:
 
 _ARRAYS = ("t", "m", "f", "e", "b", "off", "ids", "lab", *whereabouts.ARRAYS)
 _LAYOUT = "expected an .npz of flat arrays t, m or f, off, ids and lab (e and b where there are)"
+
+
+def _text(array: NDArray) -> NDArray:
+    """Bytes as text, other arrays as they are."""
+    return np.char.decode(array) if array.dtype.kind == "S" else array
 
 
 def _checked(path: Path, arrays: Mapping[str, NDArray]) -> CurveFile:
@@ -234,7 +239,7 @@ def _checked(path: Path, arrays: Mapping[str, NDArray]) -> CurveFile:
         ("b", b, "iu"),
         ("off", off, "iu"),
         ("lab", lab, "iu"),
-        ("ids", ids, "iuUS"),
+        ("ids", ids, "iuU"),
     ):
         if array.dtype.kind not in kinds:
             msg = f"{name} is of type {array.dtype}"
@@ -245,7 +250,7 @@ def _checked(path: Path, arrays: Mapping[str, NDArray]) -> CurveFile:
     if not (np.isfinite(t).all() and np.isfinite(value).all()):
         msg = "a time or a value is not finite"
         raise ValueError(msg)
-    ids = np.char.decode(ids) if ids.dtype.kind == "S" else ids.astype(np.str_)
+    ids = ids.astype(np.str_)
     return CurveFile(
         path,
         t.astype(np.float64),

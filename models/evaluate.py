@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.beside import Beside, many
+from broker import beside
 from broker.grids import GRIDS
 from broker.inputs import Channel
 from broker.periodogram import rungs
@@ -21,9 +21,11 @@ from models.fusion import CRTS
 
 #: Lengths of curves at which accuracy is quoted.
 LENGTHS = (5, 10, 20, 50, 100)
+#: Objects that a network is asked of at once.
+_BATCH = 256
 
 #: Counts (object, cell) i4, measurements (object,) i4, and what the channel has beside images.
-Eaten = tuple[NDArray[np.int32], NDArray[np.int32], Beside | None]
+Eaten = tuple[NDArray[np.int32], NDArray[np.int32], beside.Beside | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,10 @@ def predict(
     With `ladder` the periodogram of a network that eats one is that of the stream; without, it is
     of all n points.
     """
-    said, begin = [], 0
-    for counts, points, beside in eaten(network.channel, curves, objects, n, ladder):
-        these = objects[begin : begin + len(points)]
-        said.append(np.exp(network(counts, points, beside, curves.sky[these])))
-        begin += len(points)
-    return np.concatenate(said)
+    parts = eaten(network.channel, curves, objects, n, ladder)
+    sky = np.split(curves.sky[objects], range(_BATCH, len(objects), _BATCH))
+    each = zip(parts, sky, strict=True)
+    return np.concatenate([np.exp(network(*part, places)) for part, places in each])
 
 
 def eaten(
@@ -109,20 +109,19 @@ def eaten(
     objects: NDArray[np.int64],
     n: NDArray[np.int64],
     ladder: bool = True,
-    batch: int = 256,
 ) -> Iterator[Eaten]:
     """What a network of this channel eats of them, batch by batch."""
 
     def made(begin: int) -> Eaten:
-        part = slice(begin, begin + batch)
+        part = slice(begin, begin + _BATCH)
         these = curves.cut(objects[part], n[part])
         rows = these.time, these.magnitude, these.error, these.first
         points = rungs(these.n) if ladder else these.n
-        more = many(*rows, points, channel) if channel.numbers else None
+        more = beside.many(*rows, points, channel) if channel.numbers else None
         return these.counts(GRIDS[channel.grid]), these.n.astype(np.int32), more
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # the kernels let other threads run
-        yield from pool.map(made, range(0, len(objects), batch))
+        yield from pool.map(made, range(0, len(objects), _BATCH))
 
 
 def scores(card: Card, curves: Catalogue, device: str) -> Iterator[Score]:
@@ -133,7 +132,7 @@ def scores(card: Card, curves: Catalogue, device: str) -> Iterator[Score]:
     of the ladder's.
     """
     for nightly, these in ((False, curves), (True, curves.nightly())):
-        network = forward.prepare(card, device, (256,), survey="" if nightly else CRTS)
+        network = forward.prepare(card, device, (_BATCH,), survey="" if nightly else CRTS)
         for points in (0, *LENGTHS):
             objects = these.test[these.n[these.test] >= max(points, 2)]
             if len(objects) < 1000 and len(objects) < len(these.test):

@@ -65,12 +65,14 @@ class Fusion:
         survey: NDArray[np.uint8],
         sky: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float32]:
-        """Fuse the bands of images, see `fuse`; `survey` (image,) places among PLACES, `sky`
+        """Fuse the bands of images, see `fuse`; `survey` (image,) u1 as in PLACES, `sky`
         (image, 2) f8 right ascension and declination in degrees (NaN, or None: not known).
         """
         fitted = self.log_points, self.factor, self.shift, self.place
-        nowhere = np.full((len(survey), 2), np.nan)
-        said = commoner(nowhere if sky is None else sky, self.population)
+        if sky is None:
+            said = np.zeros((len(survey), self.classes), np.float32)
+        else:
+            said = commoner(sky, self.population)
         found: NDArray[np.float32] = fuse(log_p, n, first_row, survey, said, *fitted)
         return found
 
@@ -82,14 +84,14 @@ def of(fitted: nn.ModuleDict, population: Population) -> Fusion:
     knots = next((c.log_points.numpy() for c in by_survey.values()), np.zeros(1, np.float32))
     factor = np.ones((len(PLACES), len(knots)), np.float32)
     shift = np.zeros((len(PLACES), len(knots), classes), np.float32)
-    weight = np.zeros((len(PLACES), len(knots)), np.float32)
-    for place, survey in enumerate(PLACES):
+    place = np.zeros((len(PLACES), len(knots)), np.float32)
+    for row, survey in enumerate(PLACES):
         calibration = by_survey.get(_OF.get(survey, survey))
         if calibration is not None:
-            factor[place] = calibration.factor.numpy()[:, 0]
-            shift[place] = calibration.shift.numpy()
-            weight[place] = calibration.place.numpy()[:, 0]
-    return Fusion(knots, factor, shift, weight, population.weight.numpy())
+            factor[row] = calibration.factor.numpy()[:, 0]
+            shift[row] = calibration.shift.numpy()
+            place[row] = calibration.place.numpy()[:, 0]
+    return Fusion(knots, factor, shift, place, population.weight.numpy())
 
 
 @njit(cache=True, nogil=True)

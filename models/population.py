@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from broker.barycentre import CELL
+from broker.positions import on_sky, rounded
+from models import likeliest
 
 #: North pole of the Galaxy (right ascension, declination) and galactic longitude of the celestial
 #: one, degrees of J2000 (Hipparcos catalogue, ESA SP-1200, volume 1, section 1.5.3).
@@ -55,22 +56,18 @@ class Population(nn.Module):
         odds : (star, class) f4
             Logarithm of each class's share in the star's survey: what commoner is held against.
         """
-        known = np.flatnonzero(np.isfinite(sky).all(axis=1))
-        if not len(known):
+        seen = known(sky)
+        if not seen.any():
             return
-        terms = torch.from_numpy(np.stack([_terms(*place) for place in sky[known].tolist()]))
-        label, odds = label[known], odds[known]
+        terms = torch.from_numpy(np.stack([_terms(*place) for place in sky[seen].tolist()]))
+        label, odds = label[seen], odds[seen]
         weight = torch.zeros(self.weight.shape, requires_grad=True)
-        optimizer = torch.optim.LBFGS([weight], max_iter=300, line_search_fn="strong_wolfe")
 
         def loss() -> torch.Tensor:
-            optimizer.zero_grad()
             wrong = functional.cross_entropy(terms @ weight + odds, label)
-            total = wrong + _PENALTY * weight[1:].square().sum() / len(label)
-            total.backward()  # type: ignore[no-untyped-call]
-            return total
+            return wrong + _PENALTY * weight[1:].square().sum() / len(label)
 
-        optimizer.step(loss)  # type: ignore[no-untyped-call]
+        likeliest.fit(loss, [weight], 300)
         self.weight.copy_(weight.detach())
 
 
@@ -94,9 +91,15 @@ def direction(ra: float, dec: float) -> tuple[float, float]:
 
 @njit(cache=True, nogil=True)
 def _terms(ra: float, dec: float) -> NDArray[np.float32]:
-    """1, then TERMS, (term,) f4: of a place rounded as light's way to the barycentre has it."""
-    x, a = direction(np.round(ra / CELL) * CELL, np.round(dec / CELL) * CELL)
+    """1, then TERMS, (term,) f4: of a place."""
+    x, a = direction(rounded(ra), rounded(dec))
     return np.array([1.0, x, a, x * x, x * a, a * a], np.float32)
+
+
+@njit(cache=True, nogil=True)
+def known(sky: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether it is known (star,) where on the sky (star, 2) stars are."""
+    return np.array([on_sky(sky[i, 0], sky[i, 1]) for i in range(len(sky))], np.bool_)
 
 
 @njit(cache=True, nogil=True)
@@ -114,13 +117,11 @@ def commoner(sky: NDArray[np.float64], weight: NDArray[np.float32]) -> NDArray[n
     (star, class) f4
         Natural logarithms; 0 where no place is known.
     """
-    found = np.zeros((len(sky), weight.shape[1]), np.float32)
+    seen, found = known(sky), np.zeros((len(sky), weight.shape[1]), np.float32)
     for i in range(len(sky)):
-        ra, dec = sky[i, 0], sky[i, 1]
-        if not (abs(ra) <= 360 and abs(dec) <= 90):  # NaN is not
-            continue
-        terms = _terms(ra, dec)
-        for t in range(len(terms)):
-            for c in range(weight.shape[1]):
-                found[i, c] += terms[t] * weight[t, c]
+        if seen[i]:
+            terms = _terms(sky[i, 0], sky[i, 1])
+            for t in range(len(terms)):
+                for c in range(weight.shape[1]):
+                    found[i, c] += terms[t] * weight[t, c]
     return found

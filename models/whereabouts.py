@@ -41,8 +41,7 @@ def sky(arrays: Mapping[str, NDArray], ids: NDArray[np.str_]) -> NDArray[np.floa
     if "ra" in arrays and "dec" in arrays:
         return np.stack([arrays["ra"], arrays["dec"]], axis=1).astype(np.float64)
     if "name" in arrays:
-        names = arrays["name"]
-        names = np.char.decode(names) if names.dtype.kind == "S" else names.astype(np.str_)
+        names = arrays["name"].astype(np.str_)
         return np.array([_named(name) for name in names.tolist()]).reshape(-1, 2)
     return np.array([_numbered(number) for number in ids.tolist()]).reshape(-1, 2)
 

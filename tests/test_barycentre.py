@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from broker.barycentre import CELL, correct, delay, delays
+from broker.barycentre import correct, delay, delays
 from broker.cut import SEARCH, WANTED
 from broker.grids import MICRODAYS
+from broker.positions import CELL
 
 EQUINOX = 58_928.160  #: 2020 March 20, 03:50 UT: the Sun at right ascension 0, declination 0
 SOLSTICE = 59_020.905  #: 2020 June 20, 21:43 UT: at right ascension 90, declination 23.44

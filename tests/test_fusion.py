@@ -14,10 +14,6 @@ ELSEWHERE = len(SURVEYS)
 MEAN = fusion.of(nn.ModuleDict(), Population(4))
 
 
-def nowhere(images: int) -> np.ndarray:
-    return np.full((images, 2), np.nan)
-
-
 def anywhere(images: int) -> np.ndarray:
     return np.full(images, ELSEWHERE, np.uint8)
 
@@ -35,7 +31,7 @@ def test_bands_are_fused_by_the_weighted_mean_of_log_p() -> None:
     p = draw.dirichlet(np.ones(4), 5)
     log_p = np.log(p).astype(np.float32)
     n = np.array([10, 200, 50, 7, 9], np.int32)
-    fused = MEAN(log_p, n, np.array([0, 3, 3, 4, 5]), anywhere(4), nowhere(4))
+    fused = MEAN(log_p, n, np.array([0, 3, 3, 4, 5]), anywhere(4))
     weight = np.array([10, 50, 50])
     first = np.exp((weight[:, None] * log_p[:3]).sum(0) / weight.sum())
     assert fused.dtype == np.float32
@@ -47,7 +43,7 @@ def test_bands_are_fused_by_the_weighted_mean_of_log_p() -> None:
 def test_certain_answers_do_not_underflow() -> None:
     log_p = np.array([[-2000.0, -1000.0, -1001.0]], np.float32)
     mean = fusion.of(nn.ModuleDict(), Population(3))
-    fused = mean(log_p, np.array([9], np.int32), np.array([0, 1]), anywhere(1), nowhere(1))
+    fused = mean(log_p, np.array([9], np.int32), np.array([0, 1]), anywhere(1))
     assert np.allclose(fused[0], [0, 0.7310586, 0.2689414])
 
 
@@ -59,7 +55,7 @@ def test_a_survey_s_answers_are_calibrated_by_the_points_of_all_bands(points: in
     n = np.array([points // 2, points - points // 2], np.int32)
     place = np.array([SURVEYS.index("ztf")], np.uint8)
     fuse = fusion.of(modules, Population(3))
-    found = fuse(log_p, n, np.array([0, 2]), place, nowhere(1))
+    found = fuse(log_p, n, np.array([0, 2]), place)
     mean = np.average(log_p, axis=0, weights=np.minimum(n, fusion.MOST_WEIGHT)).astype(np.float32)
     wanted = calibration(torch.from_numpy(mean[None]), torch.tensor([points]).log()).softmax(1)
     np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-5)
@@ -72,9 +68,7 @@ def test_each_survey_has_its_own_and_elasticc_that_of_lsst() -> None:
     log_p = np.log(np.full((4, 3), [0.5, 0.3, 0.2])).astype(np.float32)
     surveys = np.array([SURVEYS.index(name) for name in ("ztf", "lsst", "elasticc")], np.uint8)
     n, first_row = np.full(4, 32, np.int32), np.arange(5)
-    ztf, lsst, elasticc, other = fuse(
-        log_p, n, first_row, np.append(surveys, ELSEWHERE), nowhere(4)
-    )
+    ztf, lsst, elasticc, other = fuse(log_p, n, first_row, np.append(surveys, ELSEWHERE))
     assert ztf[2] < lsst[2]
     assert (lsst == elasticc).all()
     assert np.allclose(lsst, np.array([125, 27, 8]) / 160, rtol=1e-5)

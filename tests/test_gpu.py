@@ -5,14 +5,13 @@ keeps its tensors apart from the CPU's (`two_sides`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from test_classifier import images
-from test_periodic_training import skies
+from test_periodic_training import NAME, skies, train_on_little
 from test_studies import NUMBERS, stars
 from test_train import sky
 from test_transient_training import EYE, SMALL, known, supernovae
@@ -24,9 +23,6 @@ from broker.grids import GRIDS
 from models import cards, curve_files, examine, forward, train
 from models.cards import Card
 from models.classifier import Classifier
-from models.periodic import alike
-from models.periodic import train as periodic
-from models.periodic.fit import Recipe
 from models.studies import run
 from models.transients import fit, inputs
 
@@ -95,18 +91,14 @@ def test_those_that_see_the_period_learn_there_and_go_on_after_a_break(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     skies(tmp_path)
-    name, recipe = "crts-periodic", Recipe(copies=1, alike=30, threads=1)
-    monkeypatch.setitem(train.NETWORKS, name, partial(periodic.train, recipe))
-    monkeypatch.setattr(alike, "NIGHTS", 90)
-    monkeypatch.setattr(alike, "AREAS", 20)
-    monkeypatch.setattr(periodic, "_TEST_ELSEWHERE", 10)
+    train_on_little(monkeypatch)
 
     def stop(epoch: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train.train(tmp_path, tmp_path / "a", name, 16, 1, "auto", stop)
-    card = train.train(tmp_path, tmp_path / "a", name, 16, 1, "auto")
+        train.train(tmp_path, tmp_path / "a", NAME, 16, 1, "auto", stop)
+    card = train.train(tmp_path, tmp_path / "a", NAME, 16, 1, "auto")
     assert card.training["device"] == "cuda"
     assert card.measured[0]["accuracy"] > 0.9
     file = curve_files.read(tmp_path / "crts_south.npz")
@@ -131,8 +123,7 @@ def test_those_of_transients_learn_there() -> None:
 @pytest.mark.filterwarnings("ignore:CUDA is not available")  # nor is it, for autocast
 def test_studies_run_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     skies(tmp_path)
-    monkeypatch.setattr(alike, "NIGHTS", 90)
-    monkeypatch.setattr(alike, "AREAS", 20)
+    train_on_little(monkeypatch)
     only = ["shipped", "given", "north"]
     _, told = run.periodic(tmp_path, tmp_path / "a", only, True, 0, "cuda", lambda _: None)
     assert len(told[0].tables[0].rows) == len(only)

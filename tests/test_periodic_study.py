@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import nightjar
-from test_periodic_training import skies
+from test_periodic_training import skies, train_on_little
 
 from models import forward
-from models.periodic import alike
 from models.periodic import sets as training
 from models.studies import periodic, periodic_report
 from models.studies.parts import Result
@@ -48,8 +47,7 @@ def results(sky: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Re
 
         patch.setattr(training, "training", watched)
         patch.setattr(forward, "ready", noted)
-        patch.setattr(alike, "NIGHTS", 90)
-        patch.setattr(alike, "AREAS", 20)
+        train_on_little(patch)
         patch.setattr(periodic, "_QUICK", replace(periodic._QUICK, epochs=16, batch=16))
         study = Study(sky, quick=True)
         names = ["shipped", "nowhere", "any", "given", "north", "place", "band/g", "band/r"]

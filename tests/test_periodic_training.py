@@ -24,7 +24,7 @@ from models import (
 )
 from models.cards import Card
 from models.catalogue import SEVEN
-from models.fusion import CRTS, PLACES
+from models.fusion import CRTS, PLACES, Fusion
 from models.periodic import alike
 from models.periodic import train as periodic
 from models.periodic.fit import Recipe
@@ -52,15 +52,19 @@ def skies(folder: Path) -> None:
         np.savez(folder / f"{name}.npz", **stars)
 
 
+def train_on_little(patch: pytest.MonkeyPatch) -> None:
+    """Of few stars in few nights, each band of one a light curve."""
+    recipe = Recipe(copies=1, alike=30, threads=1)  # others' tests run beside
+    patch.setitem(train.NETWORKS, NAME, partial(periodic.train, recipe))
+    patch.setattr(alike, "NIGHTS", 90)
+    patch.setattr(alike, "AREAS", 20)
+    patch.setattr(periodic, "_TEST_ELSEWHERE", 10)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def few_of_other_surveys() -> Iterator[None]:
-    """Of few stars in few nights, each band of one a light curve."""
     with pytest.MonkeyPatch.context() as patch:
-        recipe = Recipe(copies=1, alike=30, threads=1)  # others' tests run beside
-        patch.setitem(train.NETWORKS, NAME, partial(periodic.train, recipe))
-        patch.setattr(alike, "NIGHTS", 90)
-        patch.setattr(alike, "AREAS", 20)
-        patch.setattr(periodic, "_TEST_ELSEWHERE", 10)
+        train_on_little(patch)
         yield
 
 
@@ -127,11 +131,12 @@ def test_the_same_seed_gives_the_same_weights_resumed_or_not(
     assert {p.suffix for p in out.iterdir()} == {".toml", ".safetensors", ".seen", ".typical"}
 
 
-def test_what_bands_say_together_is_calibrated_for_each_survey(
-    trained: tuple[Path, Card, list[Epoch]],
-) -> None:
-    _, card, _ = trained
-    fusion = forward.prepare(card, "cpu", (16,)).fusion
+@pytest.fixture(scope="module")
+def fusion(trained: tuple[Path, Card, list[Epoch]]) -> Fusion:
+    return forward.prepare(trained[1], "cpu", (16,)).fusion
+
+
+def test_what_bands_say_together_is_calibrated_for_each_survey(fusion: Fusion) -> None:
     ztf, lsst, elasticc, other, crts = fusion.factor
     assert (ztf != 1).any()
     assert (lsst != ztf).any()
@@ -142,10 +147,9 @@ def test_what_bands_say_together_is_calibrated_for_each_survey(
 
 
 def test_where_stars_stand_counts_for_catalina_alone(
-    trained: tuple[Path, Card, list[Epoch]],
+    trained: tuple[Path, Card, list[Epoch]], fusion: Fusion
 ) -> None:
     folder, card, _ = trained
-    fusion = forward.prepare(card, "cpu", (16,)).fusion
     ztf, lsst, elasticc, other, crts = fusion.place
     assert crts.any()
     assert not np.stack([ztf, lsst, elasticc, other]).any()

@@ -69,12 +69,12 @@ def catalina(
 
 def settled(surveys: Sequence[Catalogue]) -> Population:
     """Where in the Galaxy the classes are, learned from the training stars of some surveys."""
-    parts = [c.cut(c.training, c.n[c.training]) for c in surveys]
-    share = [np.log(proportions(c.label)) for c in parts]
-    odds = np.repeat(share, [len(c) for c in parts], axis=0).astype(np.float32)
-    label = torch.from_numpy(np.concatenate([c.label for c in parts]))
+    labels = [c.label[c.training] for c in surveys]
+    share = [np.log(proportions(label)) for label in labels]
+    odds = np.repeat(share, [len(label) for label in labels], axis=0).astype(np.float32)
+    known = torch.from_numpy(np.concatenate(labels)), torch.from_numpy(odds)
     population = Population(len(SEVEN))
-    population.fit(np.concatenate([c.sky for c in parts]), label, torch.from_numpy(odds))
+    population.fit(np.concatenate([c.sky[c.training] for c in surveys]), *known)
     return population
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from models import likeliest
 from models.calibration import between
 
 #: So strongly weights are drawn to 0, as of standardised inputs: as ten objects' evidence would.
@@ -67,17 +68,13 @@ class LastLayer(nn.Module):
         usual = (hidden - mean) / (scale + 1e-3)
         weight = torch.zeros(self.weight.shape[1:], requires_grad=True)
         bias = torch.zeros(self.bias.shape[1:], requires_grad=True)
-        optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
 
         def loss() -> torch.Tensor:
-            optimizer.zero_grad()
             changed = logits + functional.linear(usual, weight, bias)
             wrong = functional.cross_entropy(changed, label)
-            total = wrong + _PENALTY * weight.square().sum() / len(label)
-            total.backward()  # type: ignore[no-untyped-call]
-            return total
+            return wrong + _PENALTY * weight.square().sum() / len(label)
 
-        optimizer.step(loss)  # type: ignore[no-untyped-call]
+        likeliest.fit(loss, [weight, bias], 200)
         knot = self.points.index(points)
         plain = weight.detach() / (scale + 1e-3)
         self.weight[knot] = plain

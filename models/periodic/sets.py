@@ -122,8 +122,8 @@ class Validation:
     ``whole`` has periodograms of all points; ``cut`` those of the ladder, as a stream does, of
     STRETCHES stretches a star (where it has as many points; else again of the first).
     ``label`` (star,) i8 of each of these sets, ``sky`` (star, 2) f8 as `Catalogue` has it.
-    ``weight`` (class,) f4 is how much commoner a class
-    is among the training stars: two thousand tell its share no better than to 1 %.
+    ``weight`` (class,) f4 is how much commoner a class is among the training stars: two thousand
+    tell its share no better than to 1 %.
     """
 
     whole: Examples
